@@ -1,0 +1,40 @@
+"""The command `q1net`: picks a module and calls its run(argv)."""
+
+import os
+import sys
+from importlib import import_module
+
+# Each value is a module with ``run(argv) -> exit status``; imported only when asked for, since Beam takes seconds.
+COMMANDS = {
+    "audit": ("pipelines.audit", "estimate the quality of every image of a corpus, into a Parquet run"),
+    "predict": ("pipelines.predict", "estimate the quality of a few images"),
+    "evaluate": ("pipelines.evaluate", "measure the error on lossless images, compressed at every level"),
+    "train": ("training.__main__", "train weights on lossless images"),
+}
+
+USAGE = "\n".join(
+    [
+        "usage: q1net COMMAND ...   (q1net COMMAND --help tells more)",
+        "",
+        *(f"  {name:<10}{purpose}" for name, (_, purpose) in COMMANDS.items()),
+    ]
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    # TensorFlow's start-up notices (no GPU, rebuild for this CPU) are not errors of the command.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if arguments in (["-h"], ["--help"]):
+        print(USAGE)
+        return 0
+    if not arguments or arguments[0] not in COMMANDS:
+        received = repr(arguments[0]) if arguments else "nothing"
+        print(f"q1net: the command is {received}; expected one of {', '.join(COMMANDS)}\n\n{USAGE}", file=sys.stderr)
+        return 2
+    return import_module(COMMANDS[arguments[0]][0]).run(arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The ModelHandler that lets Beam's RunInference batch images into a Q1Net.
+
+One element is one image with all its patches; a batch is many images, one model call, split back by image.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from apache_beam.ml.inference.base import ModelHandler
+
+from pipelines import counters
+from q1net_core.errors import WeightsError
+from q1net_core.estimator import PatchModel, predict_patches
+from q1net_core.records import ImagePatches, PatchPredictions
+
+# An accelerator starves on one image at a time; a CPU is fastest with exactly that, see weights.PATCHES_PER_CALL.
+IMAGES_PER_BATCH = 4
+ACCELERATOR_IMAGES_PER_BATCH = 64
+
+
+class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
+    """Loads verified weights once per process and predicts whole images.
+
+    Args:
+        weights: variant name or URI of a .keras file, readable by the workers.
+        sha256: the file's digest; a worker that finds another file refuses to start.
+        accelerator: batch and call sizes for an accelerator instead of a CPU.
+    """
+
+    def __init__(self, weights: str, sha256: str, accelerator: bool = False) -> None:
+        images = ACCELERATOR_IMAGES_PER_BATCH if accelerator else IMAGES_PER_BATCH
+        super().__init__(min_batch_size=1, max_batch_size=images)
+        self.weights, self.sha256, self.accelerator = weights, sha256, accelerator
+
+    def load_model(self) -> PatchModel:
+        """Read, verify, load; heavy imports happen here, on the workers that predict, and nowhere else."""
+        from q1net_core.patches import DEFAULT_PATCHES
+        from q1net_core.weights import PATCHES_PER_CALL, Q1Net, read_weights
+
+        share_accelerator()
+        file = read_weights(self.weights)
+        if file.sha256 != self.sha256:
+            raise WeightsError(
+                f"weights {self.weights} have sha256 {file.sha256} on this worker; the run was started with "
+                f"{self.sha256}. Install the same version everywhere, or do not replace weights during a run"
+            )
+        patches = ACCELERATOR_IMAGES_PER_BATCH * DEFAULT_PATCHES if self.accelerator else PATCHES_PER_CALL
+        return Q1Net(file, patches)
+
+    def run_inference(
+        self, batch: Sequence[ImagePatches], model: PatchModel, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[PatchPredictions]:
+        """Predict all patches of all images of the batch; numpy in, numpy out."""
+        counters.inc("patches", sum(len(item.patches) for item in batch))
+        with counters.timed("predict_usec"):
+            return predict_patches(model, batch)
+
+    def get_num_bytes(self, batch: Sequence[ImagePatches]) -> int:
+        """Bytes of patches; Beam's default would pickle every batch to find out."""
+        return sum(item.patches.nbytes for item in batch)
+
+    def get_metrics_namespace(self) -> str:
+        """Where RunInference's own metrics appear."""
+        return counters.NAMESPACE
+
+
+def share_accelerator() -> None:
+    """Let several worker processes use one accelerator: TensorFlow takes memory as needed instead of all of it."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        for device in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(device, True)

@@ -1,0 +1,60 @@
+"""`q1net predict`: a few images, one process, no Beam; one line per image."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+
+from pipelines import tables, text
+from pipelines.sources import list_inputs
+from q1net_core.errors import ConfigError, WeightsError
+from q1net_core.estimator import EstimatorConfig, estimate_image
+from q1net_core.records import Status
+from q1net_core.weights import Q1Net, read_weights
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Command line -> options."""
+    parser = argparse.ArgumentParser(
+        prog="q1net predict", description="Estimate the quality of a few images.", allow_abbrev=False
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder or glob; local, gs://, s3://, ...")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line, the columns of the audit table")
+    parser.add_argument("--weights", default="q1net-k8", metavar="NAME", help="variant, or a .keras file (%(default)s)")
+    return parser.parse_args(argv)
+
+
+def predict(images: list[str], weights: str) -> Iterator[tables.Row]:
+    """Rows of the audit table for all matched images, in order."""
+    file = read_weights(weights)
+    listed = list(list_inputs(images))
+    model, config = Q1Net(file), EstimatorConfig(threshold=file.threshold)
+    stamp = tables.Stamp(file.variant, file.sha256)
+    for image in listed:
+        yield tables.to_row(estimate_image(image, model, config), stamp)
+
+
+def to_line(row: tables.Row) -> str:
+    """``uri: quality Q (confidence C, header H)``, or why there is none."""
+    if row["status"] != Status.OK:
+        return f"{row['uri']}: {row['status']}: {row['error']}"
+    header = "" if row["header_quality"] is None else f", header says {text.number(row['header_quality'], 0)}"
+    if row["quality"] is None:
+        return f"{row['uri']}: no estimate: none of {row['patches']} patches is confident{header}"
+    confidence = text.number(row["q1net_confidence"])
+    return f"{row['uri']}: quality {text.number(row['quality'])} (confidence {confidence}{header})"
+
+
+def run(argv: list[str]) -> int:
+    """The command; exit status 0 only if every image was decoded."""
+    options = parse(argv)
+    failures = 0
+    try:
+        for row in predict(options.images, options.weights):
+            failures += row["status"] != Status.OK
+            print(json.dumps(row, default=datetime.isoformat) if options.json else to_line(row), flush=True)
+    except (ConfigError, WeightsError) as error:
+        print(f"q1net predict: {error}", file=sys.stderr)
+        return 2
+    return 1 if failures else 0

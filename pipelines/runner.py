@@ -1,0 +1,86 @@
+"""Run a pipeline: in this process by default, with a progress bar, or wherever Beam's own flags say."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
+from apache_beam.runners.portability.portable_runner import JobServiceHandle
+from tqdm import tqdm
+
+from pipelines import counters
+
+LOCAL_RUNNER = "FnApiRunner"
+
+
+def parse_options(flags: list[str]) -> PipelineOptions:
+    """Flags that q1net does not know -> Beam's options; without ``--runner``, all cores of this process's machine."""
+    options = PipelineOptions(flags)
+    if options.view_as(StandardOptions).runner is None:
+        options.view_as(StandardOptions).runner = LOCAL_RUNNER
+        direct = options.view_as(DirectOptions)
+        if not any(flag.startswith("--direct_") for flag in flags):
+            direct.direct_num_workers = len(os.sched_getaffinity(0))
+            direct.direct_running_mode = "multi_threading" if direct.direct_num_workers > 1 else "in_memory"
+    return options
+
+
+def is_local(options: PipelineOptions) -> bool:
+    """Whether the pipeline runs on this machine, inside or beside this process."""
+    runner = options.view_as(StandardOptions).runner
+    return runner in (LOCAL_RUNNER, "DirectRunner", "BundleBasedDirectRunner")
+
+
+def make_runner(options: PipelineOptions) -> FnApiRunner | None:
+    """The in-process portable runner with its options passed on to worker processes; None for any other runner.
+
+    Beam's own DirectRunner would first try to download another engine, and its FnApiRunner forgets the options.
+    """
+    if options.view_as(StandardOptions).runner != LOCAL_RUNNER:
+        return None
+    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+    provision = ExtendedProvisionInfo(beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded))
+    return FnApiRunner(provision_info=provision)
+
+
+@contextmanager
+def show_progress(counter: str, total: int, unit: str) -> Iterator[None]:
+    """A bar on stderr that follows one of this process's counters; a line every half minute without a screen."""
+    before = counters.tally().get(counter, 0)
+    finished = threading.Event()
+
+    def follow(bar: tqdm) -> None:
+        while not finished.wait(0.2):
+            bar.update(counters.tally().get(counter, 0) - before - bar.n)
+
+    with tqdm(total=total, unit=unit, mininterval=0.2 if sys.stderr.isatty() else 30, file=sys.stderr) as bar:
+        thread = threading.Thread(target=follow, args=(bar,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            finished.set()
+            thread.join()
+            bar.update(counters.tally().get(counter, 0) - before - bar.n)
+
+
+def run_pipeline(
+    build: Callable[[beam.Pipeline], object], options: PipelineOptions, counter: str, total: int, unit: str
+) -> None:
+    """Build and run to the end, with progress where it can be seen; raises whatever made the job fail."""
+    if is_local(options):
+        # One model thread per worker thread; TensorFlow's own threading gains little on images of 256 patches.
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    pipeline = beam.Pipeline(make_runner(options), options=options)
+    build(pipeline)
+    if is_local(options):
+        with show_progress(counter, total, unit):
+            pipeline.run().wait_until_finish()
+    else:
+        pipeline.run().wait_until_finish()

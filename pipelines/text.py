@@ -1,0 +1,88 @@
+"""What commands print for people: plain text tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+BAR_WIDTH = 40
+# Histogram lines of a summary: qualities low..high, the ends included.
+BINS = (*((low, low + 9) for low in range(1, 91, 10)), (91, 95), (96, 100))
+
+
+def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, the first one aligned left, the others right."""
+    widths = [max(len(line[column]) for line in [header, *rows]) for column in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in [header, *rows]
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number, or ``-`` where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def render_images(rows: Sequence[dict[str, Any]]) -> str:
+    """One line per row of the audit table: the answer beside what the file itself says."""
+    prefix = len(common_folder([row["uri"] for row in rows]))
+    cells = [
+        (
+            row["uri"][prefix:],
+            row["status"],
+            row["format"] or "-",
+            number(row["header_quality"], 0),
+            number(row["quality"]),
+            number(row["q1net_confidence"]),
+            f"{row['patches_used']}/{row['patches']}",
+        )
+        for row in rows
+    ]
+    return render_table(("image", "status", "format", "header", "quality", "confidence", "patches"), cells)
+
+
+def common_folder(uris: Sequence[str]) -> str:
+    """What all uris begin with, up to a slash."""
+    if not uris:
+        return ""
+    first, last = min(uris), max(uris)
+    same = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return first[: first.rfind("/", 0, same) + 1]
+
+
+def render_summary(summary: dict[str, Any]) -> str:
+    """A run's summary.json: images by status, answers by quality, and a line per group where there are groups."""
+    total = summary["total"]
+    statuses = ", ".join(f"{status} {count}" for status, count in total["statuses"].items())
+    lines = [f"{total['images']} images: {statuses}", "", render_histogram(total)]
+    if any(group["group"] is not None for group in summary["groups"]):
+        lines += ["", render_groups(summary["groups"])]
+    return "\n".join(lines)
+
+
+def render_histogram(total: dict[str, Any]) -> str:
+    """Answers by quality as bars, with the images that were decoded but got no answer."""
+    counts = {f"{low}-{high}": sum(total["quality_histogram"][low : high + 1]) for low, high in BINS}
+    counts["none"] = total["statuses"].get("ok", 0) - total["answered"]
+    most = max(counts.values()) or 1
+    return "\n".join(
+        f"{'quality' if place == 0 else '':<8}{label:>7}  {'#' * round(BAR_WIDTH * count / most):<{BAR_WIDTH}} {count}"
+        for place, (label, count) in enumerate(counts.items())
+    )
+
+
+def render_groups(groups: Sequence[dict[str, Any]]) -> str:
+    """One line per group: images, answers, and the 10th, 50th and 90th percentile of their quality."""
+    cells = [
+        (
+            group["group"] or "(no group)",
+            str(group["images"]),
+            str(group["answered"]),
+            *(number(group["quality_percentiles"][share], 0) for share in ("10", "50", "90")),
+        )
+        for group in groups
+    ]
+    return render_table(("group", "images", "answered", "p10", "median", "p90"), cells)

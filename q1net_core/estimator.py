@@ -1,0 +1,117 @@
+"""The whole estimate of one image in one process: the reference that the pipelines are tested against.
+
+Layer: all of q1net_core; no beam, no pyarrow. Keras is loaded only where a model is (weights.py).
+
+The steps are read -> sample -> predict -> fuse. A step that fails for an image returns its finished record instead.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from q1net_core import fusion, storage
+from q1net_core.decode import Limits, decode
+from q1net_core.errors import ConfigError, ImageError
+from q1net_core.jpeg_header import read_jpeg_header
+from q1net_core.patches import DEFAULT_PATCHES, sample_patches, side_of
+from q1net_core.records import (
+    Float32Array,
+    ImageInfo,
+    ImagePatches,
+    ImageRecord,
+    ListedImage,
+    PatchPredictions,
+    Status,
+    UInt8Array,
+)
+
+
+class PatchModel(Protocol):
+    """Anything that predicts like Q1Net: patches uint8 [N, 16, 16, 3] -> quality and confidence, float32 [N] each."""
+
+    def predict(self, patches: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        """Quality and confidence of each patch, 0-100."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatorConfig:
+    """How images are sampled and judged: ``patches`` per image (a square), ``threshold`` 0-100, decoding ``limits``."""
+
+    threshold: float
+    patches: int = DEFAULT_PATCHES
+    fusion: str = "paper"
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        side_of(self.patches)
+        if not 0 <= self.threshold < 100:
+            raise ConfigError(f"confidence threshold is {self.threshold}; expected 0 <= threshold < 100")
+        if self.fusion not in fusion.FUSIONS:
+            raise ConfigError(f"fusion is {self.fusion!r}; expected one of {', '.join(fusion.FUSIONS)}")
+
+
+def failed(image: ListedImage, error: ImageError, info: ImageInfo = ImageInfo()) -> ImageRecord:  # noqa: B008 (frozen)
+    """The record of an image that has no estimate, with what is known of it."""
+    return ImageRecord(image, error.status, error.message, info, estimate=None)
+
+
+def read_image(image: ListedImage, limits: Limits) -> bytes | ImageRecord:
+    """Encoded bytes of a listed image; ``too_large`` is judged before reading where the store gave a size."""
+    try:
+        if image.size_bytes is not None and image.size_bytes > limits.max_bytes:
+            raise ImageError(
+                Status.TOO_LARGE, f"file has {image.size_bytes} bytes; the limit is {limits.max_bytes} (--max-bytes)"
+            )
+        return storage.read_bytes(image.uri, limits.max_bytes)
+    except ImageError as error:
+        return failed(image, error)
+
+
+def sample_image(image: ListedImage, encoded: bytes, config: EstimatorConfig) -> ImagePatches | ImageRecord:
+    """Decode and cut patches; the pixels themselves never leave this function."""
+    if image.size_bytes is None:
+        image = replace(image, size_bytes=len(encoded))
+    header = read_jpeg_header(encoded)
+    info = ImageInfo(header=header)
+    if header is not None:
+        info = replace(info, width=header.width, height=header.height, format="JPEG")
+    try:
+        decoded = decode(encoded, config.limits)
+        height, width = decoded.pixels.shape[:2]
+        info = ImageInfo(width, height, decoded.format, decoded.mode, header)
+        return ImagePatches(image, info, sample_patches(decoded.pixels, config.patches))
+    except ImageError as error:
+        return failed(image, error, info)
+
+
+def predict_patches(model: PatchModel, batch: Sequence[ImagePatches]) -> list[PatchPredictions]:
+    """Predictions for the patches of many images in one model call, split back by image."""
+    if not batch:
+        return []
+    quality, confidence = model.predict(np.concatenate([item.patches for item in batch]))
+    ends = np.cumsum([len(item.patches) for item in batch])[:-1]
+    return [
+        PatchPredictions(item.image, item.info, q, c)
+        for item, q, c in zip(batch, np.split(quality, ends), np.split(confidence, ends), strict=True)
+    ]
+
+
+def fuse_predictions(predictions: PatchPredictions, config: EstimatorConfig) -> ImageRecord:
+    """One image's predictions -> its finished record."""
+    rule = fusion.FUSIONS[config.fusion]
+    estimate = rule(predictions.quality, predictions.confidence, config.threshold)
+    return ImageRecord(predictions.image, Status.OK, None, predictions.info, estimate)
+
+
+def estimate_image(image: ListedImage, model: PatchModel, config: EstimatorConfig) -> ImageRecord:
+    """Everything in one call: read, decode, sample, predict, fuse."""
+    encoded = read_image(image, config.limits)
+    if isinstance(encoded, ImageRecord):
+        return encoded
+    sampled = sample_image(image, encoded, config)
+    if isinstance(sampled, ImageRecord):
+        return sampled
+    return fuse_predictions(predict_patches(model, [sampled])[0], config)

@@ -1,0 +1,258 @@
+"""What a JPEG file says of its own compression: bytes -> tables, sampling, encoder family, quality; nothing is decoded.
+
+Layer: standard library and numpy; no keras, no beam, no pyarrow.
+
+``JpegHeader.match`` is one of ``HEADER_MATCHES``:
+
+- ``exact``: every table is libjpeg's own for one level; that level is the quality.
+- ``exact_luma``: only the luma table is; its level is the quality, the chroma's own may be in ``chroma_quality``.
+- ``photoshop``, ``save_for_web``, ``mozjpeg``: every table is this encoder's; ``photoshop_level`` and
+  ``mozjpeg_quality`` say which setting. The quality is the libjpeg level nearest to the luma table.
+- ``custom``: anything else, quality likewise.
+
+Earlier names win: at quality 100 mozjpeg and libjpeg write the same tables, so that is ``exact``.
+"""
+
+import hashlib
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from operator import itemgetter
+
+from q1net_core.jpeg_tables import (
+    PHOTOSHOP_TABLES,
+    SAVE_FOR_WEB_TABLES,
+    ZIGZAG,
+    Table,
+    find_chroma_levels,
+    find_luma_levels,
+    find_mozjpeg_levels,
+    fit_luma_quality,
+)
+from q1net_core.records import JpegHeader
+
+HEADER_MATCHES = ("exact", "exact_luma", "photoshop", "save_for_web", "mozjpeg", "custom")
+FAMILIES = {"photoshop": PHOTOSHOP_TABLES, "save_for_web": SAVE_FOR_WEB_TABLES}
+
+# How much finer luma is sampled than chroma (across, down) -> the usual name.
+SUBSAMPLINGS = {
+    (1, 1): "4:4:4",
+    (2, 1): "4:2:2",
+    (2, 2): "4:2:0",
+    (1, 2): "4:4:0",
+    (4, 1): "4:1:1",
+    (4, 2): "4:1:0",
+}
+# As many as libjpeg takes; the standard allows 255.
+MAX_COMPONENTS = 10
+
+SOI, EOI, SOS, DQT, DNL, APP0, APP14 = 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xE0, 0xEE
+# Lossless frames (0xC3, 0xC7, 0xCB, 0xCF) are left out: they quantize nothing, so there is no quality to tell.
+PROGRESSIVE_FRAMES = {0xC2, 0xC6, 0xCA, 0xCE}
+FRAMES = {0xC0, 0xC1, 0xC5, 0xC9, 0xCD} | PROGRESSIVE_FRAMES
+# Zero bytes (stuffing), restarts, fill bytes and reserved codes are no markers, so one search crosses a whole scan.
+MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
+
+_to_natural = itemgetter(*(ZIGZAG.index(i) for i in range(64)))
+_to_zigzag = itemgetter(*ZIGZAG)
+
+
+@dataclass(frozen=True, slots=True)
+class _Component:
+    ident: int
+    across: int
+    down: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    progressive: bool
+    precision: int
+    height: int
+    width: int
+    components: tuple[_Component, ...]
+
+
+def _iter_segments(encoded: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and payload of each complete segment between the first SOI and its EOI; entropy-coded data is skipped."""
+    position = 2
+    while found := MARKER.search(encoded, position):
+        position = found.end()
+        marker = encoded[position - 1]
+        length = int.from_bytes(encoded[position : position + 2])
+        if marker in (SOI, EOI) or length < 2 or position + length > len(encoded):
+            return
+        yield marker, encoded[position + 2 : position + length]
+        position += length
+
+
+def _read_tables(payload: bytes) -> Iterator[tuple[int, Table]]:
+    """Slot and table, in natural order, of each complete table in a DQT segment (T.81 B.2.4.1)."""
+    position = 0
+    while position < len(payload):
+        wide, slot = divmod(payload[position], 16)
+        layout = ">64H" if wide else ">64B"
+        end = position + 1 + struct.calcsize(layout)
+        if wide > 1 or slot > 3 or end > len(payload):
+            return
+        yield slot, _to_natural(struct.unpack_from(layout, payload, position + 1))
+        position = end
+
+
+def _read_frame(marker: int, payload: bytes) -> _Frame | None:
+    """A frame header (T.81 B.2.2), or None if it is incomplete or impossible."""
+    if len(payload) < 6:
+        return None
+    precision, height, width, count = struct.unpack_from(">BHHB", payload)
+    if not 1 <= count <= MAX_COMPONENTS or len(payload) < 6 + 3 * count:
+        return None
+    components = tuple(
+        _Component(ident, sampling >> 4, sampling & 15, slot)
+        for ident, sampling, slot in struct.iter_unpack("3B", payload[6 : 6 + 3 * count])
+    )
+    if any(not (1 <= part.across <= 4 and 1 <= part.down <= 4) for part in components):
+        return None
+    return _Frame(marker in PROGRESSIVE_FRAMES, precision, height, width, components)
+
+
+def _find_chroma(components: tuple[_Component, ...], jfif: bool, transform: int | None) -> tuple[int, ...]:
+    """Places of the chroma components; none in grey, RGB and CMYK. Colour spaces are guessed as libjpeg does."""
+    if len(components) == 3:
+        named_rgb = bytes(part.ident for part in components) == b"RGB"
+        coded_rgb = not jfif and (named_rgb if transform is None else transform == 0)
+        return () if coded_rgb else (1, 2)
+    return (1, 2) if len(components) == 4 and transform else ()
+
+
+def name_subsampling(factors: tuple[tuple[int, int], ...]) -> str:
+    """Sampling factors (across, down) of each component -> ``grey``, ``4:2:0`` and so on, else as ``3x1,1x1,1x1``."""
+    if len(factors) == 1:
+        return "grey"
+    raw = ",".join(f"{across}x{down}" for across, down in factors)
+    if len(set(factors)) == 1:
+        return SUBSAMPLINGS[1, 1]
+    # A fourth component (the K of YCCK) is sampled like luma.
+    if len(factors) not in (3, 4) or factors[1] != factors[2] or factors[3:] not in ((), factors[:1]):
+        return raw
+    (across, down), (chroma_across, chroma_down) = factors[:2]
+    if across % chroma_across or down % chroma_down:
+        return raw
+    return SUBSAMPLINGS.get((across // chroma_across, down // chroma_down), raw)
+
+
+def fingerprint_tables(tables: tuple[Table, ...]) -> str:
+    """MD5 over the tables as one DQT segment would hold them: number, then 64 steps in zig-zag order, for each.
+
+    Tables are numbered 0, 1 ... as given; one with steps above 255 is written as 16-bit, high byte first. For files
+    that define only the tables they use this is the digest of ExifTool's JPEGDigest lists (the part before ``:``).
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    for number, table in enumerate(tables):
+        wide = max(table) > 255
+        digest.update(struct.pack(">B64H" if wide else ">65B", wide << 4 | number, *_to_zigzag(table)))
+    return digest.hexdigest()
+
+
+def _find_common(levels: list[frozenset[int]]) -> frozenset[int]:
+    return frozenset.intersection(*levels) if levels else frozenset()
+
+
+def _judge(luma: list[Table], chroma: list[Table]) -> tuple[int, str, int | None, int | None]:
+    """Quality, match, luma level and chroma level of the luma-like and the chroma components' tables."""
+    luma_quality = max(_find_common([find_luma_levels(table) for table in luma]), default=None)
+    chroma_levels = _find_common([find_chroma_levels(table) for table in chroma])
+    # Levels 1 to 3 share a chroma table: the luma's level if it is among them, else the highest.
+    chroma_quality = luma_quality if luma_quality in chroma_levels else max(chroma_levels, default=None)
+    if luma_quality is not None:
+        match = "exact" if not chroma or chroma_quality == luma_quality else "exact_luma"
+        return luma_quality, match, luma_quality, chroma_quality
+    quality = fit_luma_quality(luma[0])
+    for match, pairs in FAMILIES.items():
+        for pair in pairs.values():
+            if set(luma) == {pair.luma} and set(chroma) <= {pair.chroma}:
+                return quality, match, None, chroma_quality
+    if all(find_mozjpeg_levels(table) for table in luma + chroma):
+        return quality, "mozjpeg", None, chroma_quality
+    return quality, "custom", None, chroma_quality
+
+
+def read_jpeg_header(encoded: bytes) -> JpegHeader | None:
+    """Read the header of a JPEG file, in time linear in its length; never raises, whatever the bytes are.
+
+    None if the bytes are no JPEG or too broken to tell: no frame header, or no quantization table for one of its
+    components. Lossless JPEG has no such tables either. A file cut anywhere after them is read as far as it goes.
+
+    A component's table is the one in force at its first scan, as libjpeg takes it. Embedded thumbnails and whatever
+    follows the end of the image (more pictures of an MPO) do not count. ``subsampling`` is ``grey`` for one component.
+    ``luma_quality`` judges the tables of the components that are not chroma: all of them in grey, RGB and CMYK.
+
+    Source: ITU-T T.81 Annex B; colour spaces as in libjpeg's jdapimin.c.
+    """
+    if not encoded.startswith(b"\xff\xd8"):
+        return None
+    frame: _Frame | None = None
+    jfif, transform, scans = False, None, 0
+    slots: dict[int, Table] = {}
+    in_force: dict[int, Table] = {}
+    for marker, payload in _iter_segments(encoded):
+        if marker == DQT:
+            slots.update(_read_tables(payload))
+        elif marker in FRAMES and frame is None:
+            frame = _read_frame(marker, payload)
+        elif marker == APP0:
+            jfif = jfif or payload.startswith(b"JFIF\0")
+        elif marker == APP14 and payload.startswith(b"Adobe") and len(payload) >= 12:
+            transform = payload[11]
+        elif marker == DNL and frame is not None and frame.height == 0 and len(payload) >= 2:
+            frame = replace(frame, height=int.from_bytes(payload[:2]))
+        elif marker == SOS:
+            scans += 1
+            if frame is not None and len(in_force) < len(frame.components):
+                scanned = payload[1 : 1 + 2 * payload[0] : 2] if payload else b""
+                for place, part in enumerate(frame.components):
+                    if part.ident in scanned and part.slot in slots:
+                        in_force.setdefault(place, slots[part.slot])
+    if frame is None:
+        return None
+    components = frame.components
+    used = [in_force.get(place) or slots.get(part.slot) for place, part in enumerate(components)]
+    found = [table for table in used if table is not None]
+    if len(found) < len(components):
+        return None
+    chroma = _find_chroma(components, jfif, transform)
+    quality, match, luma_quality, chroma_quality = _judge(
+        [table for place, table in enumerate(found) if place not in chroma],
+        [found[place] for place in chroma],
+    )
+    tables = tuple(
+        table for _, table in dict.fromkeys((part.slot, table) for part, table in zip(components, found, strict=True))
+    )
+    return JpegHeader(
+        width=frame.width,
+        height=frame.height,
+        components=len(components),
+        precision=frame.precision,
+        progressive=frame.progressive,
+        subsampling=name_subsampling(tuple((part.across, part.down) for part in components)),
+        scans=scans,
+        tables=tables,
+        tables_md5=fingerprint_tables(tables),
+        quality=float(quality),
+        match=match,
+        luma_quality=luma_quality,
+        chroma_quality=chroma_quality,
+    )
+
+
+def photoshop_level(header: JpegHeader) -> int | None:
+    """Photoshop's own setting 0-12 of a header whose match is ``photoshop``, else None."""
+    if header.match != "photoshop":
+        return None
+    return next(level for level, pair in PHOTOSHOP_TABLES.items() if pair.luma == header.tables[0])
+
+
+def mozjpeg_quality(header: JpegHeader) -> int | None:
+    """The setting 1-100 given to mozjpeg, by the luma table of a header whose match is ``mozjpeg``, else None."""
+    return max(find_mozjpeg_levels(header.tables[0])) if header.match == "mozjpeg" else None

@@ -1,0 +1,163 @@
+"""Monoid statistics: each has an identity, an ``of`` for data, and ``+``, so any number of workers gives one result.
+
+Layer: numpy only; no keras, no beam, no pyarrow.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+LEVELS = 100
+# The bands of the evaluation tables; the ends are included.
+BANDS = ((1, 10), (11, 50), (51, 90), (91, 95), (96, 100), (1, 100))
+
+Counts = npt.NDArray[np.int64]
+
+
+def _zeros(*shape: int) -> npt.NDArray[np.int64]:
+    return np.zeros(shape, np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupSummary:
+    """Images of one group: counts by status, and a histogram of the answers, ``histogram[q]`` for q of 0..100."""
+
+    statuses: dict[str, int] = field(default_factory=dict)
+    histogram: Counts = field(default_factory=lambda: _zeros(LEVELS + 1))
+
+    def __add__(self, other: "GroupSummary") -> "GroupSummary":
+        statuses = {
+            status: self.statuses.get(status, 0) + other.statuses.get(status, 0)
+            for status in self.statuses | other.statuses
+        }
+        return GroupSummary(statuses, self.histogram + other.histogram)
+
+    def percentile(self, share: float) -> int | None:
+        """The quality that ``share`` (0-1) of the answers do not exceed; None without answers."""
+        total = int(self.histogram.sum())
+        return int(np.searchsorted(self.histogram.cumsum(), share * total)) if total else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, statuses in alphabetical order."""
+        return {
+            "images": sum(self.statuses.values()),
+            "statuses": dict(sorted(self.statuses.items())),
+            "answered": int(self.histogram.sum()),
+            "quality_percentiles": {str(round(share * 100)): self.percentile(share) for share in (0.1, 0.5, 0.9)},
+            "quality_histogram": self.histogram.tolist(),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AuditSummary:
+    """Summaries of all groups of a run; images without a group are under None."""
+
+    groups: dict[str | None, GroupSummary] = field(default_factory=dict)
+
+    @staticmethod
+    def of(rows: Iterable[tuple[str | None, str, float | None]]) -> "AuditSummary":
+        """From (group, status, quality or None) of each image."""
+        statuses: dict[str | None, dict[str, int]] = {}
+        histograms: dict[str | None, Counts] = {}
+        for group, status, quality in rows:
+            counts = statuses.setdefault(group, {})
+            counts[status] = counts.get(status, 0) + 1
+            histogram = histograms.setdefault(group, _zeros(LEVELS + 1))
+            if quality is not None:
+                histogram[round(quality)] += 1
+        return AuditSummary({group: GroupSummary(statuses[group], histograms[group]) for group in statuses})
+
+    def __add__(self, other: "AuditSummary") -> "AuditSummary":
+        empty = GroupSummary()
+        return AuditSummary(
+            {
+                group: self.groups.get(group, empty) + other.groups.get(group, empty)
+                for group in self.groups | other.groups
+            }
+        )
+
+    @staticmethod
+    def merge_all(summaries: Iterable["AuditSummary"]) -> "AuditSummary":
+        """The sum of any number of summaries."""
+        return reduce(add, summaries, AuditSummary())
+
+    @property
+    def total(self) -> GroupSummary:
+        """All groups together."""
+        return reduce(add, self.groups.values(), GroupSummary())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: the total, and a list of groups in alphabetical order, the images without one first."""
+        ordered = sorted(self.groups.items(), key=lambda item: (item[0] is not None, item[0] or ""))
+        return {
+            "total": self.total.to_json(),
+            "groups": [{"group": group} | summary.to_json() for group, summary in ordered],
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QualityErrors:
+    """Errors of estimates against known levels. Index 0..99 of every array is the true level 1..100.
+
+    ``confusion[true - 1, rounded estimate]`` has 101 columns, for estimates of 0..100.
+    """
+
+    missing: Counts = field(default_factory=lambda: _zeros(LEVELS))
+    signed: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(LEVELS))
+    absolute: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(LEVELS))
+    squared: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(LEVELS))
+    confusion: Counts = field(default_factory=lambda: _zeros(LEVELS, LEVELS + 1))
+
+    @staticmethod
+    def of(level: int, quality: float | None) -> "QualityErrors":
+        """From one image of known ``level``, and its estimate or None."""
+        errors = QualityErrors()
+        if quality is None:
+            errors.missing[level - 1] = 1
+        else:
+            errors.signed[level - 1] = quality - level
+            errors.absolute[level - 1] = abs(quality - level)
+            errors.squared[level - 1] = (quality - level) ** 2
+            errors.confusion[level - 1, round(quality)] = 1
+        return errors
+
+    def __add__(self, other: "QualityErrors") -> "QualityErrors":
+        return QualityErrors(
+            self.missing + other.missing,
+            self.signed + other.signed,
+            self.absolute + other.absolute,
+            self.squared + other.squared,
+            self.confusion + other.confusion,
+        )
+
+    def band(self, low: int, high: int) -> dict[str, float | int | None]:
+        """Metrics over the true levels ``low``..``high``.
+
+        ``sde`` is the standard deviation of the absolute errors, as the reference implementation computes it, and
+        ``sde_signed`` that of the signed ones; both, like ``mae`` and the shares ``exact`` and ``within_1`` (of rounded
+        estimates), are over images with an estimate and None without any. ``missing`` is the share without estimate.
+        """
+        part = slice(low - 1, high)
+        confusion = self.confusion[part]
+        answered, missing = int(confusion.sum()), int(self.missing[part].sum())
+        images = answered + missing
+        result: dict[str, float | int | None] = {"images": images, "missing": missing / images if images else None}
+        if not answered:
+            return result | dict.fromkeys(("mae", "sde", "sde_signed", "exact", "within_1"))
+        mae = float(self.absolute[part].sum()) / answered
+        bias = float(self.signed[part].sum()) / answered
+        mean_square = float(self.squared[part].sum()) / answered
+        true = np.arange(low, high + 1)[:, None]
+        distance = np.abs(np.arange(LEVELS + 1)[None, :] - true)
+        return result | {
+            "mae": mae,
+            "sde": max(mean_square - mae**2, 0.0) ** 0.5,
+            "sde_signed": max(mean_square - bias**2, 0.0) ** 0.5,
+            "exact": int(confusion[distance == 0].sum()) / answered,
+            "within_1": int(confusion[distance <= 1].sum()) / answered,
+        }

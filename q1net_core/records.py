@@ -1,0 +1,126 @@
+"""Every data type that travels between the steps, on one page.
+
+Layer: standard library and numpy only. All records are immutable and picklable.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+UInt8Array = npt.NDArray[np.uint8]
+Float32Array = npt.NDArray[np.float32]
+
+
+class Status(StrEnum):
+    """Why an image has an estimate (``ok``) or has none: the ``status`` column."""
+
+    OK = "ok"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    EMPTY = "empty"
+    UNSUPPORTED = "unsupported"
+    CORRUPT = "corrupt"
+    TOO_SMALL = "too_small"
+    TOO_LARGE = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedImage:
+    """One input as its store lists it; ``version`` is an etag or generation where the store has one."""
+
+    uri: str
+    size_bytes: int | None = None
+    version: str | None = None
+    modified: datetime | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """Pixels as decoded: ``pixels`` uint8 [height, width, 3] RGB, EXIF orientation not applied."""
+
+    pixels: UInt8Array
+    format: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class JpegHeader:
+    """What a JPEG file says of its own compression, without decoding it.
+
+    ``quality`` is the libjpeg level (1-100) that the tables mean, an integer where ``match`` is ``exact``.
+    ``luma_quality`` and ``chroma_quality`` are exact levels of each table, judged separately; None if not standard.
+    ``tables`` are the quantization tables in component order without repeats, each 64 steps in natural (row) order.
+    """
+
+    width: int
+    height: int
+    components: int
+    precision: int
+    progressive: bool
+    subsampling: str
+    scans: int
+    tables: tuple[tuple[int, ...], ...]
+    tables_md5: str
+    quality: float | None
+    match: str
+    luma_quality: int | None
+    chroma_quality: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What is known of an image apart from its pixels; fields stay None where the bytes did not tell."""
+
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    mode: str | None = None
+    header: JpegHeader | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePatches:
+    """One image's patches, ready for the model: ``patches`` uint8 [N, 16, 16, 3]."""
+
+    image: ListedImage
+    info: ImageInfo
+    patches: UInt8Array
+
+
+@dataclass(frozen=True, slots=True)
+class PatchPredictions:
+    """One image's predictions: ``quality`` and ``confidence`` float32 [N], both 0-100."""
+
+    image: ListedImage
+    info: ImageInfo
+    quality: Float32Array
+    confidence: Float32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The fused answer for one image; the three values are None together, when no patch is confident.
+
+    ``quality`` 1-100, ``confidence`` 0-100, ``spread`` is the interquartile range of the patches used.
+    """
+
+    quality: float | None
+    confidence: float | None
+    spread: float | None
+    patches: int
+    patches_used: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """Everything known of one input when the work on it is done: exactly one of these per input."""
+
+    image: ListedImage
+    status: Status
+    error: str | None
+    info: ImageInfo
+    estimate: Estimate | None

@@ -1,0 +1,48 @@
+"""Packaging; Dataflow's --setup_file needs this very file."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "q1net_core/__init__.py").read_text())[1]
+
+setup(
+    name="q1net",
+    version=VERSION,
+    description="How hard was every picture of an archive compressed? Beam pipelines around Q1Net.",
+    long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE", "NOTICE"],
+    python_requires=">=3.11,<3.14",
+    packages=["q1net_core", "pipelines", "training"],
+    package_data={"q1net_core": ["weights/*", "data/*.json", "py.typed"]},
+    install_requires=[
+        "apache-beam>=2.77,<2.78",
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<3.16",
+        "numpy>=2.0,<2.5",
+        "pillow>=12.3,<13",
+        "pyarrow>=20,<26",
+        "fsspec>=2026.1",
+        "gcsfs>=2026.1",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
+        "s3": ["s3fs>=2026.1"],
+        "dev": [
+            "gcp-storage-emulator>=2026.7",
+            "hypothesis>=6.150",
+            "moto[server]>=5.2",
+            "mypy>=1.18",
+            "pytest>=8.4",
+            "pytest-xdist>=3.8",
+            "ruff>=0.14",
+            "s3fs>=2026.1",
+        ],
+    },
+    entry_points={"console_scripts": ["q1net = pipelines.cli:main"]},
+)

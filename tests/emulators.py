@@ -1,0 +1,142 @@
+"""Real object stores over loopback: the fixtures ``s3_server`` and ``gcs_server``, each the URL of an empty bucket.
+
+They set environment variables for the rest of the session, so that subprocesses find the same stores.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+BUCKET = "q1net-test"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Read when gcsfs is imported: without it, every gs:// path first waits for a service that no emulator has.
+    os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An S3 store with one bucket: ``s3://q1net-test``."""
+    port = _free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with _running(command, port, tmp_path_factory.mktemp("s3")) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", url)
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        _request(f"{url}/{BUCKET}", method="PUT")
+        yield f"s3://{BUCKET}"
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Google Cloud Storage store with one bucket: ``gs://q1net-test``."""
+    port = _free_port()
+    folder = tmp_path_factory.mktemp("gcs")
+    command = [sys.executable, "-m", "gcp_storage_emulator", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--in-memory", "--quiet", "--default-bucket", BUCKET]
+    with (
+        _running(command, port, folder) as url,
+        _token_server() as token_uri,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        credentials = folder / "credentials.json"
+        credentials.write_text(json.dumps(_service_account(token_uri)))
+        patch.setenv("STORAGE_EMULATOR_HOST", url)
+        patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
+        patch.setenv("GOOGLE_CLOUD_PROJECT", "test")
+        yield f"gs://{BUCKET}"
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _request(url: str, method: str = "GET") -> None:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10):
+        pass
+
+
+@contextlib.contextmanager
+def _running(command: list[str], port: int, folder: Path) -> Iterator[str]:
+    url = f"http://127.0.0.1:{port}"
+    log = folder / "server.log"
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{command} did not start: {log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class _TokenHandler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.dumps({"access_token": "test", "expires_in": 3600, "token_type": "Bearer"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def _token_server() -> Iterator[str]:
+    # Google's libraries look for a metadata server for 20 seconds unless they can get a token somewhere.
+    server = HTTPServer(("127.0.0.1", 0), _TokenHandler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/token"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _service_account(token_uri: str) -> dict[str, str]:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {
+        "type": "service_account",
+        "project_id": "test",
+        "private_key_id": "test",
+        "private_key": key.decode(),
+        "client_email": "test@test.iam.gserviceaccount.com",
+        "client_id": "1",
+        "token_uri": token_uri,
+    }

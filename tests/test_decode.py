@@ -1,0 +1,536 @@
+import io
+import re
+import resource
+import struct
+import subprocess
+import threading
+import time
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from q1net_core.decode import Limits, decode, sniff_format
+from q1net_core.errors import ConfigError, ImageError
+from q1net_core.records import DecodedImage, Status, UInt8Array
+
+
+def photo(height: int = 40, width: int = 56) -> Image.Image:
+    """Smooth noise: no flat areas, no exact symmetry, survives lossy codecs."""
+    coarse = np.random.default_rng(7).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encode(image: Image.Image, format: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def pixels_of(image: Image.Image) -> UInt8Array:
+    return np.asarray(image.convert("RGB"))
+
+
+def failure(encoded: bytes, limits: Limits | None = None) -> ImageError:
+    with pytest.raises(ImageError) as caught:
+        decode(encoded, limits or Limits())
+    assert caught.value.status is not Status.OK
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def assert_contract(decoded: DecodedImage) -> None:
+    assert decoded.pixels.dtype == np.uint8
+    assert decoded.pixels.ndim == 3
+    assert decoded.pixels.shape[2] == 3
+    assert decoded.pixels.flags.c_contiguous
+
+
+PHOTO = photo()
+# 12 colours, so that palettes are exact.
+FLAT = PHOTO.quantize(12)
+ALPHA = Image.fromarray(np.dstack([np.asarray(PHOTO), np.arange(40 * 56, dtype=np.uint32).reshape(40, 56) % 256])
+                        .astype(np.uint8))  # fmt: skip
+OPAQUE_FORMATS = ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"]
+
+
+def ordinary(format: str) -> bytes:
+    return encode(FLAT if format == "GIF" else PHOTO, format)
+
+
+@pytest.mark.parametrize("format", OPAQUE_FORMATS)
+def test_colour_in_every_format_is_what_pillow_decodes(format: str) -> None:
+    encoded = ordinary(format)
+    decoded = decode(encoded)
+    assert_contract(decoded)
+    with Image.open(io.BytesIO(encoded)) as image:
+        assert (decoded.format, decoded.mode) == (image.format, image.mode)
+        np.testing.assert_array_equal(decoded.pixels, pixels_of(image))
+    assert np.abs(decoded.pixels.astype(int) - np.asarray(PHOTO)).mean() < (40 if format == "GIF" else 12)
+
+
+@pytest.mark.parametrize(
+    ("format", "mode", "options"),
+    [
+        ("JPEG", "L", {}),
+        ("JPEG", "RGB", {"progressive": True}),
+        ("PNG", "L", {}),
+        ("PNG", "1", {}),
+        ("PNG", "LA", {}),
+        ("PNG", "P", {}),
+        ("TIFF", "1", {}),
+        ("TIFF", "L", {"compression": "tiff_lzw"}),
+        ("TIFF", "P", {}),
+        ("TIFF", "PA", {}),
+        ("TIFF", "CMYK", {"compression": "tiff_adobe_deflate"}),
+        ("TIFF", "RGB", {"compression": "jpeg"}),
+        ("BMP", "1", {}),
+        ("BMP", "L", {}),
+        ("BMP", "P", {}),
+        ("GIF", "L", {}),
+        ("JPEG2000", "L", {}),
+        ("JPEG2000", "RGB", {"no_jp2": True}),
+        ("PPM", "L", {}),
+        ("PPM", "1", {}),
+    ],
+)
+def test_modes_without_colour_or_with_a_palette(format: str, mode: str, options: dict[str, object]) -> None:
+    source = PHOTO.convert(mode)
+    encoded = encode(source, format, **options)
+    decoded = decode(encoded)
+    assert_contract(decoded)
+    # Pillow may store grey GIFs with a palette.
+    assert decoded.mode == mode or format == "GIF"
+    with Image.open(io.BytesIO(encoded)) as image:
+        np.testing.assert_array_equal(decoded.pixels, pixels_of(image))
+    if format not in ("JPEG", "JPEG2000") and options.get("compression") != "jpeg":
+        np.testing.assert_array_equal(decoded.pixels, pixels_of(source))
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_cmyk_jpeg(inverted: bool) -> None:
+    cmyk = PHOTO.convert("CMYK")
+    encoded = encode(cmyk, "JPEG", quality=98)
+    decoded = decode(encoded)
+    assert decoded.mode == "CMYK"
+    assert np.abs(decoded.pixels.astype(int) - pixels_of(cmyk)).mean() < 4
+    if inverted:
+        # Adobe's transform 2 means YCCK: the same samples must now be taken as luma and chroma.
+        ycck = re.sub(b"(Adobe.{6})\x00", b"\\1\x02", encoded, count=1, flags=re.DOTALL)
+        assert ycck != encoded
+        with Image.open(io.BytesIO(ycck)) as image:
+            np.testing.assert_array_equal(decode(ycck).pixels, pixels_of(image))
+        assert (decode(ycck).pixels != decoded.pixels).any()
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "AVIF"])
+def test_alpha_is_dropped_not_composited(format: str) -> None:
+    options: dict[str, object] = {"lossless": True, "exact": True} if format == "WEBP" else {}
+    decoded = decode(encode(ALPHA, format, **options))
+    assert decoded.mode == "RGBA"
+    distance = np.abs(decoded.pixels.astype(int) - np.asarray(ALPHA)[:, :, :3]).max(axis=2)
+    # libwebp's animation decoder clears what is fully transparent, and lossy AVIF is close at best.
+    visible = np.asarray(ALPHA)[:, :, 3] > 0
+    assert np.median(distance[visible]) <= (8 if format == "AVIF" else 0)
+
+
+def test_transparency_of_palettes_and_colours_is_ignored() -> None:
+    for transparency in (3, bytes(range(0, 240, 20))):
+        for format in ("PNG", "GIF") if isinstance(transparency, int) else ("PNG",):
+            decoded = decode(encode(FLAT, format, transparency=transparency))
+            np.testing.assert_array_equal(decoded.pixels, pixels_of(FLAT))
+    for source, colour in ((PHOTO.convert("L"), 99), (PHOTO, (1, 2, 3))):
+        decoded = decode(encode(source, "PNG", transparency=colour))
+        np.testing.assert_array_equal(decoded.pixels, pixels_of(source))
+
+
+def test_16_bit_samples_keep_their_high_byte() -> None:
+    samples = np.array([[0, 1, 255, 256], [257, 0x1234, 0xFF00, 0xFFFF]], np.uint16)
+    expected = np.repeat((samples >> 8).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
+    big_endian = Image.frombytes("I;16B", (4, 2), samples.astype(">u2").tobytes())
+    files = {
+        "PNG": encode(Image.fromarray(samples), "PNG"),
+        "TIFF": encode(Image.fromarray(samples), "TIFF"),
+        "TIFF big-endian": encode(big_endian, "TIFF"),
+        "TIFF 32-bit": encode(Image.fromarray(samples.astype(np.int32)), "TIFF"),
+        "PPM": b"P5 4 2 65535\n" + samples.astype(">u2").tobytes(),
+        "JPEG2000": encode(Image.fromarray(samples), "JPEG2000"),
+    }
+    for name, encoded in files.items():
+        decoded = decode(encoded)
+        assert_contract(decoded)
+        assert decoded.mode.startswith("I"), name
+        np.testing.assert_array_equal(decoded.pixels, expected, err_msg=name)
+
+
+def test_16_bit_colour_png_keeps_its_high_byte() -> None:
+    row = b"\0" + struct.pack(">6H", 0x1234, 0xFF00, 0x00FF, 0xABCD, 0, 0xFFFF)
+    encoded = png(struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0), row)
+    assert decode(encoded).pixels.tolist() == [[[0x12, 0xFF, 0], [0xAB, 0, 0xFF]]]
+
+
+def test_samples_without_a_meaning_as_pixels_are_unsupported() -> None:
+    floats = Image.fromarray(np.ones((4, 4), np.float32))
+    wide = Image.fromarray(np.array([[0, 70_000]], np.int32))
+    negative = Image.fromarray(np.array([[-1, 5]], np.int32))
+    lab = Image.new("LAB", (8, 8))
+    for source, words in ((floats, "mode F"), (wide, "70000"), (negative, "-1"), (lab, "mode LAB")):
+        error = failure(encode(source, "TIFF"))
+        assert (error.status, words in str(error)) == (Status.UNSUPPORTED, True), error
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_not_applied(format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    decoded = decode(encode(PHOTO, format, exif=exif))
+    np.testing.assert_array_equal(decoded.pixels, decode(encode(PHOTO, format)).pixels)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_tiff_orientation_from_xmp_is_not_applied(compression: str) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    decoded = decode(encode(PHOTO, "TIFF", compression=compression, tiffinfo={700: xmp}))
+    np.testing.assert_array_equal(decoded.pixels, pixels_of(PHOTO))
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
+def test_first_frame_of_several(format: str) -> None:
+    first, second = FLAT, PHOTO.transpose(Image.Transpose.FLIP_LEFT_RIGHT).quantize(12)
+    if format != "GIF":
+        first, second = first.convert("RGB"), second.convert("RGB")
+    options: dict[str, object] = {"lossless": True} if format == "WEBP" else {}
+    if format in ("GIF", "PNG"):
+        options["disposal"] = 2
+    encoded = encode(first, format, save_all=True, append_images=[second], **options)
+    with Image.open(io.BytesIO(encoded)) as image:
+        assert image.n_frames == 2
+    decoded = decode(encoded)
+    assert decoded.pixels.shape == (40, 56, 3)
+    distance = np.abs(decoded.pixels.astype(int) - pixels_of(first)).mean()
+    assert distance < (15 if format == "AVIF" else 1e-9)
+    assert np.abs(decoded.pixels.astype(int) - pixels_of(second)).mean() > 2 * distance
+
+
+def test_gif_frame_with_its_own_palette_offset_and_comment() -> None:
+    frame = encode(FLAT, "GIF", comment=b"hello", transparency=2)
+    at = frame.index(b",")
+    while frame[at + 1 : at + 9] != struct.pack("<HHHH", 0, 0, 56, 40):
+        at = frame.index(b",", at + 1)
+    shifted = frame[:6] + struct.pack("<HH", 60, 45) + frame[10 : at + 1] + struct.pack("<HH", 4, 5) + frame[at + 5 :]
+    larger_than_screen = frame[:6] + struct.pack("<HH", 2, 3) + frame[10:]
+    for encoded, shape in ((frame, (40, 56, 3)), (shifted, (45, 60, 3)), (larger_than_screen, (40, 56, 3))):
+        decoded = decode(encoded)
+        assert decoded.pixels.shape == shape
+        with Image.open(io.BytesIO(encoded)) as image:
+            np.testing.assert_array_equal(decoded.pixels, pixels_of(image))
+
+
+def test_several_pictures_in_a_jpeg_are_an_mpo() -> None:
+    encoded = encode(PHOTO, "MPO", save_all=True, append_images=[PHOTO.rotate(180)])
+    decoded = decode(encoded)
+    assert decoded.format == "MPO"
+    np.testing.assert_array_equal(decoded.pixels, decode(encode(PHOTO, "JPEG")).pixels)
+    gain_map = b'xmp hdrgm:Version="1.0"'
+    ultra_hdr = encoded[:2] + b"\xff\xe1" + struct.pack(">H", len(gain_map) + 2) + gain_map + encoded[2:]
+    assert decode(ultra_hdr).format == "JPEG"
+
+
+def test_only_the_content_tells_the_format() -> None:
+    # There is no name to go by: each file is told by its first bytes, even with another format's bytes behind.
+    for format in OPAQUE_FORMATS:
+        assert sniff_format(ordinary(format)) == format
+        assert sniff_format(ordinary(format) + ordinary("PNG")) == format
+
+
+@pytest.mark.parametrize(
+    ("encoded", "words"),
+    [
+        (b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>", "an HTML page"),
+        (b"\xef\xbb\xbf  <HTML>", "an HTML page"),
+        (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "an XML document"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "EPS"),
+        (b"\xc5\xd0\xd3\xc6" + bytes(30), "EPS"),
+        (b"8BPS\0\1" + bytes(30), "PSD"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", "video"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "RIFF"),
+        (b'{"error": "caf\xc3\xa9"}', "text"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "text"),
+        (bytes(5000), "zero bytes"),
+        (b"\x93\x12\xfe\x00", "not recognised"),
+    ],
+)
+def test_other_content_is_unsupported_and_named(encoded: bytes, words: str) -> None:
+    error = failure(encoded)
+    assert error.status is Status.UNSUPPORTED
+    assert words in str(error)
+    assert "expected one of JPEG, PNG" in str(error)
+
+
+def test_no_bytes_are_empty() -> None:
+    assert failure(b"").status is Status.EMPTY
+
+
+def test_kinds_that_pillow_does_not_decode_are_unsupported() -> None:
+    jpeg = ordinary("JPEG")
+    twelve_bit = jpeg.replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x0c")
+    tiff = encode(PHOTO, "TIFF")
+    compression = struct.pack("<HHLL", 259, 3, 1, 1)
+    assert compression in tiff
+    for encoded in (twelve_bit, tiff.replace(compression, struct.pack("<HHLL", 259, 3, 1, 999))):
+        assert failure(encoded).status is Status.UNSUPPORTED
+
+
+@pytest.mark.parametrize("format", OPAQUE_FORMATS)
+def test_truncated_anywhere_is_an_image_error(format: str) -> None:
+    encoded = ordinary(format)
+    for length in sorted({*range(1, 40), *np.linspace(40, len(encoded) * 0.9, 25).astype(int).tolist()}):
+        if format == "JPEG2000" and length > 200:
+            continue  # OpenJPEG decodes what there is
+        error = failure(encoded[:length])
+        expected = {Status.CORRUPT, Status.UNSUPPORTED} if length < 16 else {Status.CORRUPT}
+        assert error.status in expected, (length, error)
+
+
+def png(header: bytes, rows: bytes, *before: tuple[bytes, bytes]) -> bytes:
+    chunks = [(b"IHDR", header), *before, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def with_size(format: str, width: int, height: int) -> bytes:
+    """An ordinary file whose header has been made to say another size."""
+    encoded = bytearray(ordinary(format))
+    if format == "JPEG":
+        at, size = encoded.index(b"\xff\xc0") + 5, struct.pack(">HH", height, width)
+    elif format == "PNG":
+        return png(struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), b"")
+    elif format == "WEBP":
+        head = b"VP8X" + struct.pack("<IB3x", 10, 2)
+        return b"RIFF\xff\0\0\0WEBP" + head + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    elif format == "AVIF":
+        at, size = encoded.index(b"ispe") + 8, struct.pack(">II", width, height)
+    elif format == "TIFF":
+        for tag, side, new in ((256, 56, width), (257, 40, height)):
+            at = encoded.index(struct.pack("<HHLL", tag, 4, 1, side))
+            encoded[at : at + 12] = struct.pack("<HHLL", tag, 4, 1, new)
+        return bytes(encoded)
+    elif format == "BMP":
+        at, size = 18, struct.pack("<II", width, height)
+    elif format == "GIF":
+        at, size = 6, struct.pack("<HH", width, height)
+    elif format == "JPEG2000":
+        at, size = encoded.index(b"\xff\x4f\xff\x51") + 8, struct.pack(">II", width, height)
+    else:
+        return b"P6 %d %d 255\n" % (width, height)
+    encoded[at : at + len(size)] = size
+    return bytes(encoded)
+
+
+@pytest.mark.parametrize("format", OPAQUE_FORMATS)
+def test_a_header_of_60000_by_60000_is_refused_before_anything_is_allocated(format: str) -> None:
+    encoded = with_size(format, 60_000, 60_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.monotonic()
+    error = failure(encoded)
+    assert time.monotonic() - started < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+    # libavif has a limit of its own, below this size.
+    assert error.status is (Status.CORRUPT if format == "AVIF" else Status.TOO_LARGE)
+
+
+def test_limits_are_exact() -> None:
+    for format in OPAQUE_FORMATS:
+        encoded = ordinary(format)
+        assert decode(encoded, Limits(len(encoded), 56 * 40)).pixels.shape == (40, 56, 3)
+        error = failure(encoded, Limits(len(encoded), 56 * 40 - 1))
+        assert (error.status, "max_pixels=2239" in str(error)) == (Status.TOO_LARGE, True)
+        error = failure(encoded, Limits(len(encoded) - 1, 56 * 40))
+        assert (error.status, f"max_bytes={len(encoded) - 1}" in str(error)) == (Status.TOO_LARGE, True)
+    for format in ("JPEG", "BMP", "PPM"):
+        assert failure(with_size(format, 0, 40)).status is Status.CORRUPT
+
+
+def test_limits_are_validated() -> None:
+    for wrong in (0, -1, 1.5, True, None):
+        with pytest.raises(ConfigError, match="max_bytes"):
+            Limits(max_bytes=wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="max_pixels"):
+            Limits(max_pixels=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("format", OPAQUE_FORMATS)
+def test_pillows_own_limit_neither_fails_nor_warns(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert decode(ordinary(format)).pixels.shape == (40, 56, 3)
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_pillows_warnings_do_not_leak_and_filters_are_restored() -> None:
+    header = struct.pack(">IIBBBBB", 2, 1, 8, 0, 0, 0, 0)
+    animation = png(header, b"\0\1\2", (b"acTL", struct.pack(">II", 0, 0)))
+    samples, too_many = struct.pack("<HHLHH", 277, 3, 1, 3, 0), struct.pack("<HHLHH", 277, 3, 2, 3, 3)
+    tiff = encode(PHOTO, "TIFF")
+    assert samples in tiff
+    for encoded in (animation, tiff.replace(samples, too_many)):
+        with pytest.raises(UserWarning), Image.open(io.BytesIO(encoded)) as image:
+            image.load()
+        for action in ("error", "always"):
+            with warnings.catch_warnings(record=action == "always") as leaked:
+                warnings.simplefilter(action)
+                before = list(warnings.filters)
+                assert_contract(decode(encoded))
+                assert list(warnings.filters) == before
+                assert not leaked
+
+
+def test_threads_decode_at_once() -> None:
+    encoded = encode(photo(400, 400), "PNG")
+    expected = decode(encoded).pixels
+    before = list(warnings.filters)
+    results: list[bool] = []
+
+    def work() -> None:
+        for _ in range(10):
+            results.append(bool((decode(encoded).pixels == expected).all()))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 40
+    assert list(warnings.filters) == before
+
+
+def scans_of(encoded: bytes) -> list[int]:
+    return [found.start() for found in re.finditer(rb"\xff\xda", encoded)]
+
+
+def test_thousands_of_scans_are_refused_at_once() -> None:
+    encoded = encode(Image.new("RGB", (4000, 4000), (90, 120, 30)), "JPEG", progressive=True)
+    last = encoded[scans_of(encoded)[-1] : -2]
+    limits = Limits(max_pixels=20_000_000)
+    assert decode(encoded, limits).pixels.shape == (4000, 4000, 3)
+    started = time.monotonic()
+    error = failure(encoded[:-2] + last * 3000 + b"\xff\xd9", limits)
+    assert time.monotonic() - started < 2
+    assert (error.status, "scans" in str(error)) == (Status.TOO_LARGE, True)
+
+
+def test_scans_are_counted_by_structure_not_by_lookalikes() -> None:
+    encoded = encode(PHOTO, "JPEG", progressive=True)
+    first = scans_of(encoded)[0]
+    lookalikes = b"\xff\xfe" + struct.pack(">H", 2 + 4000) + b"\xff\xda" * 2000
+    between = encoded[: scans_of(encoded)[3]] + lookalikes + encoded[scans_of(encoded)[3] :]
+    behind = encoded + b"\xff\xda" * 2000
+    for tricky in (encoded[:first] + lookalikes + encoded[first:], between, behind):
+        np.testing.assert_array_equal(decode(tricky).pixels, decode(encoded).pixels)
+
+
+def jpeg_with(*segments: bytes) -> bytes:
+    encoded = ordinary("JPEG")
+    extra = b"".join(b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment for segment in segments)
+    return encoded[:2] + extra + encoded[2:]
+
+
+def test_metadata_costs_neither_time_nor_memory() -> None:
+    overlapping = b"II*\0\x08\0\0\0" + struct.pack("<H", 5000)
+    overlapping += b"".join(struct.pack("<HHLL", 1000 + tag, 7, 60_000, 0) for tag in range(5000))
+    many_tags = b"II*\0\x08\0\0\0" + struct.pack("<H", 50_000)
+    many_tags += b"".join(struct.pack("<HHLL", 400 + tag, 7, 600_000, 0) for tag in range(50_000)) + bytes(4)
+    gif = ordinary("GIF")
+    at = 13 + (3 << (gif[10] & 7) + 1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.monotonic()
+    expected = decode(ordinary("JPEG")).pixels
+    for tricky in (
+        jpeg_with(*[b"Exif\0\0" + bytes(65_500)] * 500),
+        jpeg_with(b"Exif\0\0" + overlapping.ljust(65_500, b"\0")),
+        ordinary("JPEG")[:20] + bytes(10_000_000) + ordinary("JPEG")[20:],
+    ):
+        np.testing.assert_array_equal(decode(tricky).pixels, expected)
+    commented = gif[:at] + b"!\xfe" + (b"\xff" + b"c" * 255) * 60_000 + b"\0" + gif[at:]
+    np.testing.assert_array_equal(decode(commented).pixels, decode(gif).pixels)
+    assert failure(many_tags).status is Status.CORRUPT
+    assert time.monotonic() - started < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 250_000
+
+
+def test_buffers_larger_than_the_image_are_refused() -> None:
+    tags = [(256, 4), (257, 4), (258, 8), (259, 8), (262, 1), (277, 1), (322, 40_000), (323, 40_000), (324, 500)]
+    tiled = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags) + 1)
+    tiled += b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in [*tags, (325, 999)]) + bytes(1000)
+    assert failure(tiled).status is Status.TOO_LARGE
+    jp2 = bytearray(ordinary("JPEG2000"))
+    at = jp2.index(b"\xff\x4f\xff\x51") + 24
+    jp2[at : at + 8] = struct.pack(">II", 1, 1)
+    assert "tiles" in str(failure(bytes(jp2)))
+    run_length = (
+        b"BM" + struct.pack("<IHHI", 0, 0, 0, 1078) + struct.pack("<IIIHHIIIIII", 40, 9000, 9000, 1, 8, 1, *[0] * 5)
+    )
+    assert failure(run_length + bytes(1100)).status is Status.TOO_LARGE
+    assert failure(b"P3 9000 9000 255\n1 2 3").status is Status.TOO_LARGE
+
+
+def test_a_postscript_file_never_starts_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: pytest.fail("started a program"))
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    assert failure(postscript).status is Status.UNSUPPORTED
+
+
+SEEDS = [ordinary(format) for format in OPAQUE_FORMATS]
+SEEDS += [
+    encode(PHOTO, "JPEG", progressive=True),
+    encode(PHOTO, "TIFF", compression="tiff_lzw"),
+    encode(PHOTO, "TIFF", compression="jpeg"),
+    encode(PHOTO, "JPEG2000", no_jp2=True),
+    encode(PHOTO, "WEBP", lossless=True),
+    encode(FLAT, "PNG", transparency=3),
+    encode(FLAT, "GIF", save_all=True, append_images=[FLAT.rotate(180)], transparency=1, disposal=2),
+    encode(PHOTO, "PNG", save_all=True, append_images=[PHOTO.rotate(180)], disposal=1),
+    encode(PHOTO, "MPO", save_all=True, append_images=[PHOTO.rotate(180)]),
+    b"P3 2 1 255\n1 2 3 4 5 6\n",
+    b"P6 2 1 100\n123456",
+]
+
+
+def pixels_or_image_error(encoded: bytes) -> None:
+    status = Status.OK
+    try:
+        assert_contract(decode(encoded, Limits(max_pixels=1_000_000)))
+    except ImageError as error:
+        status = error.status
+    assert status in {Status.OK, Status.EMPTY, Status.UNSUPPORTED, Status.CORRUPT, Status.TOO_LARGE}
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.sampled_from(SEEDS), st.integers(0, 40), st.binary(max_size=200))
+def test_random_bytes_give_pixels_or_an_image_error(seed: bytes, kept: int, tail: bytes) -> None:
+    pixels_or_image_error(seed[:kept] + tail)
+
+
+@settings(max_examples=700, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(SEEDS),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255), st.booleans()), min_size=1, max_size=6),
+    st.floats(0, 2),
+)
+def test_mutated_files_give_pixels_or_an_image_error(
+    seed: bytes, changes: list[tuple[float, int, bool]], keep: float
+) -> None:
+    mutated = bytearray(seed)
+    for place, value, in_header in changes:
+        mutated[min(int(place * (200 if in_header else len(mutated))), len(mutated) - 1)] = value
+    pixels_or_image_error(bytes(mutated[: max(1, int(keep * len(mutated)))]))

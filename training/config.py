@@ -1,0 +1,64 @@
+"""What a training run is: one frozen dataclass, and named presets of it."""
+
+from dataclasses import dataclass, replace
+
+from q1net_core.errors import ConfigError
+from q1net_core.model import VARIANTS
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One training run, everything that decides its outcome.
+
+    ``confidence_weight`` is the paper's lambda. ``locations_per_level`` patches of a batch share one JPEG mosaic.
+    ``validation_every`` counts steps; ``validation_levels`` JPEG levels of each validation image are looked at.
+    """
+
+    variant: str = "q1net-k8"
+    steps: int = 40_000
+    batch_size: int = 256
+    locations_per_level: int = 4
+    learning_rate: float = 2e-3
+    warmup_steps: int = 300
+    optimizer: str = "adam"
+    confidence_weight: float = 0.5
+    validation_every: int = 1_000
+    validation_levels: tuple[int, ...] = tuple(range(5, 101, 10))
+    validation_patches: int = 64
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise ConfigError(f"variant is {self.variant!r}; expected one of {', '.join(VARIANTS)}")
+        if self.optimizer not in ("adam", "muon"):
+            raise ConfigError(f"optimizer is {self.optimizer!r}; expected adam or muon")
+        if self.batch_size < 1 or self.batch_size % self.locations_per_level:
+            raise ConfigError(
+                f"batch_size is {self.batch_size}; expected a positive multiple of locations_per_level "
+                f"({self.locations_per_level})"
+            )
+        if not 0 <= self.warmup_steps < self.steps:
+            raise ConfigError(f"steps is {self.steps}; expected more than the {self.warmup_steps} warm-up steps")
+        if self.validation_every < 1:
+            raise ConfigError(f"validation_every is {self.validation_every}; expected at least 1 step")
+
+
+PRESETS = {
+    "cpu": TrainConfig(steps=24_000, warmup_steps=1_000, optimizer="muon", learning_rate=3e-3),
+    "paper": TrainConfig(steps=150_000, batch_size=2048, locations_per_level=16, learning_rate=1e-3),
+    "smoke": TrainConfig(
+        steps=12,
+        batch_size=32,
+        warmup_steps=2,
+        validation_every=4,
+        validation_levels=(20, 80),
+        validation_patches=16,
+    ),
+}
+
+
+def preset(name: str, **changes: object) -> TrainConfig:
+    """A preset by name with some values changed; raises ConfigError for an unknown name or an impossible value."""
+    if name not in PRESETS:
+        raise ConfigError(f"preset is {name!r}; expected one of {', '.join(PRESETS)}")
+    return replace(PRESETS[name], **changes)

@@ -1,0 +1,111 @@
+"""Lossless photographs -> batches of compressed patches with their levels, each batch a function of seed and step."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from q1net_core import codecs, patches
+from q1net_core.decode import decode
+from q1net_core.errors import ConfigError
+from q1net_core.records import Float32Array, UInt8Array
+from q1net_core.storage import list_images, read_bytes
+from training.config import TrainConfig
+
+MAX_IMAGE_BYTES = 1 << 28
+LEVELS = codecs.CODECS["jpeg"].levels
+# A patch whose values span less than this says little of the level; the reference recipe re-draws such places too.
+FLAT_RANGE = 12
+DRAWS = 4
+
+Batch = tuple[UInt8Array, Float32Array]
+
+
+def load_corpus(pattern: str) -> list[UInt8Array]:
+    """All images matched by a file, folder or glob, decoded: uint8 [height, width, 3] each, in order of their uris.
+
+    Raises:
+        ConfigError: nothing matches.
+        ImageError: an image cannot be used; training data is never skipped silently.
+    """
+    listed = list(list_images(pattern))
+    if not listed:
+        raise ConfigError(f"no image matches {pattern!r}; expected a folder, file or glob of lossless images")
+    progress = tqdm(listed, desc="load corpus", unit="image", disable=None)
+    return [decode(read_bytes(image.uri, MAX_IMAGE_BYTES)).pixels for image in progress]
+
+
+def usable_blocks(length: int) -> int:
+    """How many blocks along one axis have a tile around them inside the image; the first is block 1."""
+    return length // codecs.MCU * (codecs.MCU // patches.BLOCK) - 2
+
+
+def draw_place(rng: np.random.Generator, pixels: UInt8Array) -> tuple[int, int]:
+    """Top-left pixel (y, x) of a random aligned patch, re-drawn up to 3 times while it is flat."""
+    height, width = pixels.shape[:2]
+    for _ in range(DRAWS):
+        top = int(rng.integers(1, usable_blocks(height) + 1)) * patches.BLOCK - patches.BORDER
+        left = int(rng.integers(1, usable_blocks(width) + 1)) * patches.BLOCK - patches.BORDER
+        patch = pixels[top : top + patches.PATCH, left : left + patches.PATCH]
+        if int(patch.max()) - int(patch.min()) > FLAT_RANGE:
+            break
+    return top, left
+
+
+def draw_levels(rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
+    """``count`` levels in random order, all levels equally often up to one."""
+    rounds = -(-count // len(LEVELS))
+    levels = np.concatenate([rng.permutation(LEVELS) for _ in range(rounds)])[:count]
+    return rng.permutation(levels)
+
+
+def draw_batch(
+    rng: np.random.Generator, corpus: list[UInt8Array], weights: npt.NDArray[np.float64], config: TrainConfig
+) -> Batch:
+    """One batch: patches uint8 [batch_size, 16, 16, 3] from as many random places, and their levels float32."""
+    per_level = config.locations_per_level
+    levels = draw_levels(rng, config.batch_size // per_level)
+    images = rng.choice(len(corpus), size=(len(levels), per_level), p=weights)
+    samples = []
+    for level, chosen in zip(levels, images, strict=True):
+        tiles, tops, lefts = [], [], []
+        for index in chosen:
+            top, left = draw_place(rng, corpus[index])
+            tile, inner_top, inner_left = codecs.cut_tiles(
+                corpus[index], np.array([top]), np.array([left]), patches.PATCH
+            )
+            tiles.append(tile)
+            tops.append(inner_top)
+            lefts.append(inner_left)
+        compressed = codecs.compress_tiles(np.concatenate(tiles), int(level))
+        samples.append(codecs.cut_inner(compressed, np.concatenate(tops), np.concatenate(lefts), patches.PATCH))
+    return np.concatenate(samples), np.repeat(levels, per_level).astype(np.float32)
+
+
+def batches(corpus: list[UInt8Array], config: TrainConfig, start: int = 0) -> Iterator[Batch]:
+    """Endless batches from step ``start`` on; batch i depends on the seed and i alone, so a resumed run sees the same.
+
+    Larger images are drawn more often, by the square root of their area: variety counts more than size.
+    """
+    small = [pixels.shape for pixels in corpus if min(map(usable_blocks, pixels.shape[:2])) < 1]
+    if small:
+        raise ConfigError(f"a training image is {small[0][1]} x {small[0][0]} pixels; expected at least 32 x 32")
+    weights = np.sqrt([pixels.shape[0] * pixels.shape[1] for pixels in corpus])
+    weights /= weights.sum()
+    step = start
+    while True:
+        yield draw_batch(np.random.default_rng([config.seed, step]), corpus, weights, config)
+        step += 1
+
+
+def validation_set(corpus: list[UInt8Array], levels: tuple[int, ...], count: int) -> tuple[UInt8Array, Float32Array]:
+    """Every image at every level as the audit sees it: uint8 [images * levels, count, 16, 16, 3], levels float32."""
+    stacks = [
+        patches.sample_patches(codecs.compress_jpeg(pixels, level), count)
+        for pixels in tqdm(corpus, desc="compress validation images", unit="image", disable=None)
+        for level in levels
+    ]
+    if len({stack.shape for stack in stacks}) != 1:
+        raise ConfigError(f"a validation image holds fewer than {count} patches; expected larger images")
+    return np.stack(stacks), np.tile(np.float32(levels), len(corpus))

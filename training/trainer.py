@@ -1,0 +1,191 @@
+"""train(config): photographs in, weights out; checkpoints, resumes by itself, keeps to a time limit."""
+
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from q1net_core import __version__
+from q1net_core.errors import ConfigError
+from q1net_core.model import VARIANTS, build_model
+from q1net_core.records import Float32Array, UInt8Array
+from q1net_core.weights import write_weights
+from training.calibration import ThresholdChoice, choose_threshold
+from training.config import TrainConfig
+from training.dataset import batches, load_corpus, validation_set
+from training.losses import ConfidenceAwareLoss, confidence_error, quality_error
+from training.optimizers import make_optimizer
+
+PREDICT_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """Where a training stands: ``finished`` is False when the time limit came first; resume by calling again."""
+
+    steps: int
+    finished: bool
+    best_mae: float
+    best_threshold: float
+
+
+def new_model(config: TrainConfig) -> keras.Model:
+    """Untrained, compiled model of the config's variant, seeded."""
+    keras.utils.set_random_seed(config.seed)
+    model = build_model(VARIANTS[config.variant])
+    model.compile(
+        optimizer=make_optimizer(config.optimizer, config.learning_rate, config.warmup_steps, config.steps),
+        loss=ConfidenceAwareLoss(config.confidence_weight),
+        metrics=[quality_error, confidence_error],
+    )
+    return model
+
+
+def save_atomically(model: keras.Model, path: Path) -> None:
+    """Save model and optimizer so that a kill at any moment leaves either the old file or the new one."""
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    model.save(unfinished)
+    unfinished.replace(path)
+
+
+class Validate(keras.callbacks.Callback):
+    """After each epoch: error of the fused estimates on the validation images; checkpoint; keep the best weights."""
+
+    def __init__(self, config: TrainConfig, folder: Path, patches: UInt8Array, truth: Float32Array) -> None:
+        super().__init__()
+        self.config, self.folder, self.patches, self.truth = config, folder, patches, truth
+        self.history = folder / "history.jsonl"
+        self.best_mae = min(map(mae_of, read_history(folder)), default=None)
+
+    def validate(self) -> tuple[ThresholdChoice, float]:
+        """Best threshold on the validation images, and the mean error of single patches."""
+        flat = self.patches.reshape(-1, *self.patches.shape[2:])
+        outputs = [
+            np.asarray(self.model.predict_on_batch(flat[start : start + PREDICT_BATCH]))
+            for start in range(0, len(flat), PREDICT_BATCH)
+        ]
+        quality, confidence = np.moveaxis(np.concatenate(outputs).reshape(*self.patches.shape[:2], 2), -1, 0)
+        patch_mae = float(np.abs(quality - self.truth[:, None]).mean())
+        return choose_threshold(quality, confidence, self.truth), patch_mae
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Validate, record, keep the best, checkpoint."""
+        choice, patch_mae = self.validate()
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        values |= {"val_mae": choice.mae, "val_answered": choice.answered, "val_patch_mae": patch_mae}
+        if logs is not None:
+            logs.update(values)
+        step = int(self.model.optimizer.iterations)
+        # JSON knows no infinity, the error while no patch is confident.
+        row = {"step": step, "threshold": choice.threshold} | {
+            name: value if math.isfinite(value) else None for name, value in values.items()
+        }
+        if self.best_mae is None or choice.mae < self.best_mae:
+            self.best_mae = choice.mae
+            write_weights(self.model, str(self.folder / f"{self.config.variant}.keras"), make_card(self.config, row))
+        with self.history.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        save_atomically(self.model, self.folder / "checkpoint.keras")
+
+
+class TimeLimit(keras.callbacks.Callback):
+    """Ends the training after the epoch in which ``seconds`` have passed, leaving time for none beyond it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.deadline = time.monotonic() + seconds
+        self.slowest = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Start the epoch's clock."""
+        self.begun = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Stop when another epoch would not fit."""
+        self.slowest = max(self.slowest, time.monotonic() - self.begun)
+        if time.monotonic() + self.slowest > self.deadline:
+            self.model.stop_training = True
+
+
+def make_card(config: TrainConfig, row: dict[str, Any]) -> dict[str, object]:
+    """What a weights card says: variant, threshold, validation figures and everything that made them."""
+    return {
+        "variant": config.variant,
+        "threshold": row["threshold"],
+        "validation": {name: row[name] for name in ("val_mae", "val_answered", "val_patch_mae")},
+        "trained": asdict(config) | {"step": row["step"], "patches": int(row["step"]) * config.batch_size},
+        "made_with": {"q1net": __version__, "keras": keras.version(), "backend": keras.backend.backend()},
+    }
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """One dict per validation so far, oldest first; values that are not finite are None."""
+    path = folder / "history.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def mae_of(row: dict[str, Any]) -> float:
+    """Validation error of a row of the history; infinite where the model answered for no image."""
+    return math.inf if row["val_mae"] is None else float(row["val_mae"])
+
+
+def start_or_resume(config: TrainConfig, folder: Path) -> keras.Model:
+    """The model of the checkpoint in ``folder``, or a new one; raises ConfigError if the folder is another config's."""
+    stored = folder / "config.json"
+    text = json.dumps(asdict(config), indent=2) + "\n"
+    if stored.exists() and stored.read_text() != text:
+        raise ConfigError(
+            f"{folder} holds a training with another configuration ({stored}); choose another --output, or delete it"
+        )
+    stored.write_text(text)
+    checkpoint = folder / "checkpoint.keras"
+    return keras.saving.load_model(checkpoint) if checkpoint.exists() else new_model(config)
+
+
+def train(
+    config: TrainConfig, images: str, validation_images: str, folder: Path, time_limit: float | None = None
+) -> TrainResult:
+    """Train a variant, or go on where the folder's checkpoint stands.
+
+    Args:
+        config: everything that decides the outcome.
+        images: file, folder or glob of lossless training images.
+        validation_images: the same for the images that choose the threshold and the best weights.
+        folder: gets checkpoint.keras, history.jsonl, tensorboard/, and the best weights with their card.
+        time_limit: seconds; None trains all steps.
+
+    Raises:
+        ConfigError: no images, an impossible configuration, or a folder of another configuration.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = start_or_resume(config, folder)
+    step = int(model.optimizer.iterations)
+    validate = Validate(
+        config,
+        folder,
+        *validation_set(load_corpus(validation_images), config.validation_levels, config.validation_patches),
+    )
+    callbacks: list[keras.callbacks.Callback] = [validate]
+    if find_spec("tensorboard") and find_spec("tensorflow"):
+        callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
+    if time_limit is not None:
+        callbacks.append(TimeLimit(time_limit))
+    if step < config.steps:
+        model.fit(
+            batches(load_corpus(images), config, start=step),
+            initial_epoch=step // config.validation_every,
+            epochs=-(-config.steps // config.validation_every),
+            steps_per_epoch=config.validation_every,
+            callbacks=callbacks,
+            verbose="auto" if os.isatty(1) else 2,
+        )
+    step = int(model.optimizer.iterations)
+    best = min(read_history(folder), key=mae_of)
+    return TrainResult(step, step >= config.steps, mae_of(best), best["threshold"])
