@@ -1,8 +1,9 @@
 """The command `q1net`: picks a module and calls its run(argv)."""
 
-import os
 import sys
 from importlib import import_module
+
+from pipelines.quiet import drop_import_notices
 
 # Each value is a module with ``run(argv) -> exit status``; imported only when asked for, since Beam takes seconds.
 COMMANDS = {
@@ -23,9 +24,8 @@ USAGE = "\n".join(
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    drop_import_notices()
     arguments = sys.argv[1:] if argv is None else argv
-    # TensorFlow's start-up notices (no GPU, rebuild for this CPU) are not errors of the command.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if arguments in (["-h"], ["--help"]):
         print(USAGE)
         return 0

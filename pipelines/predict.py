@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pipelines import tables, text
+from pipelines.quiet import start_quietly
 from pipelines.sources import list_inputs
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import EstimatorConfig, estimate_image
@@ -29,6 +30,7 @@ def predict(images: list[str], weights: str) -> Iterator[tables.Row]:
     """Rows of the audit table for all matched images, in order."""
     file = read_weights(weights)
     listed = list(list_inputs(images))
+    start_quietly()
     model, config = Q1Net(file), EstimatorConfig(threshold=file.threshold)
     stamp = tables.Stamp(file.variant, file.sha256)
     for image in listed:

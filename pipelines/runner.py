@@ -14,6 +14,7 @@ from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from tqdm import tqdm
 
 from pipelines import counters
+from pipelines.quiet import start_quietly
 
 LOCAL_RUNNER = "FnApiRunner"
 
@@ -77,6 +78,7 @@ def run_pipeline(
         # One model thread per worker thread; TensorFlow's own threading gains little on images of 256 patches.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+        start_quietly()
     pipeline = beam.Pipeline(make_runner(options), options=options)
     build(pipeline)
     if is_local(options):

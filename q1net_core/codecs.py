@@ -55,8 +55,8 @@ def tile_starts(window_starts: IntArray, size: int) -> tuple[IntArray, int]:
 def cut_tiles(pixels: UInt8Array, tops: IntArray, lefts: IntArray, size: int) -> tuple[UInt8Array, IntArray, IntArray]:
     """Tiles around windows, with the windows' places inside them: uint8 [N, T, T, 3], int [N], int [N].
 
-    Raises ConfigError if a tile would leave the image, where the encoder invents pixels, or if a window lies within
-    2 pixels of the left edge, where the mosaic has another tile's chroma and the image has none: identity would be lost.
+    Raises ConfigError where identity would be lost: if a tile would leave the image, for the encoder invents pixels
+    there, or if a window lies within 2 pixels of the left edge, where a mosaic has another tile's chroma beside it.
     """
     if np.any(lefts < CHROMA_REACH):
         raise ConfigError(

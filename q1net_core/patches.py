@@ -26,9 +26,7 @@ def side_of(patches: int) -> int:
     """Patches per image -> n of the n x n sampling; raises ConfigError unless it is a square of 4..24."""
     side = isqrt(patches) if patches > 0 else 0
     if side * side != patches or side not in PATCHES_PER_SIDE:
-        raise ConfigError(
-            f"patches per image is {patches}; expected a square number from 16 (4 x 4) to 576 (24 x 24)"
-        )
+        raise ConfigError(f"patches per image is {patches}; expected a square number from 16 (4 x 4) to 576 (24 x 24)")
     return side
 
 

@@ -10,7 +10,8 @@ from q1net_core.model import VARIANTS
 class TrainConfig:
     """One training run, everything that decides its outcome.
 
-    ``confidence_weight`` is the paper's lambda. ``locations_per_level`` patches of a batch share one JPEG mosaic.
+    ``confidence_weight`` is the paper's lambda. ``locations_per_level`` patches of a batch share one JPEG
+    mosaic, and each location is seen at ``levels_per_location`` levels of the batch.
     ``validation_every`` counts steps; ``validation_levels`` JPEG levels of each validation image are looked at.
     """
 
@@ -18,6 +19,7 @@ class TrainConfig:
     steps: int = 40_000
     batch_size: int = 256
     locations_per_level: int = 4
+    levels_per_location: int = 4
     learning_rate: float = 2e-3
     warmup_steps: int = 300
     optimizer: str = "adam"
@@ -32,10 +34,11 @@ class TrainConfig:
             raise ConfigError(f"variant is {self.variant!r}; expected one of {', '.join(VARIANTS)}")
         if self.optimizer not in ("adam", "muon"):
             raise ConfigError(f"optimizer is {self.optimizer!r}; expected adam or muon")
-        if self.batch_size < 1 or self.batch_size % self.locations_per_level:
+        group = self.locations_per_level * self.levels_per_location
+        if self.batch_size < 1 or self.batch_size % group:
             raise ConfigError(
-                f"batch_size is {self.batch_size}; expected a positive multiple of locations_per_level "
-                f"({self.locations_per_level})"
+                f"batch_size is {self.batch_size}; expected a positive multiple of {group}, the "
+                f"{self.locations_per_level} locations per level x {self.levels_per_location} levels per location"
             )
         if not 0 <= self.warmup_steps < self.steps:
             raise ConfigError(f"steps is {self.steps}; expected more than the {self.warmup_steps} warm-up steps")
@@ -44,7 +47,7 @@ class TrainConfig:
 
 
 PRESETS = {
-    "cpu": TrainConfig(steps=24_000, warmup_steps=1_000, optimizer="muon", learning_rate=3e-3),
+    "cpu": TrainConfig(steps=20_000, warmup_steps=500, optimizer="muon", learning_rate=3e-3),
     "paper": TrainConfig(steps=150_000, batch_size=2048, locations_per_level=16, learning_rate=1e-3),
     "smoke": TrainConfig(
         steps=12,

@@ -60,26 +60,35 @@ def draw_levels(rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
     return rng.permutation(levels)
 
 
+def draw_tiles(
+    rng: np.random.Generator, corpus: list[UInt8Array], weights: npt.NDArray[np.float64], count: int
+) -> tuple[UInt8Array, codecs.IntArray, codecs.IntArray]:
+    """Tiles around ``count`` random places in as many random images, and where their patches lie inside them."""
+    tiles, tops, lefts = [], [], []
+    for index in rng.choice(len(corpus), size=count, p=weights):
+        top, left = draw_place(rng, corpus[index])
+        tile, inner_top, inner_left = codecs.cut_tiles(corpus[index], np.array([top]), np.array([left]), patches.PATCH)
+        tiles.append(tile)
+        tops.append(inner_top)
+        lefts.append(inner_left)
+    return np.concatenate(tiles), np.concatenate(tops), np.concatenate(lefts)
+
+
 def draw_batch(
     rng: np.random.Generator, corpus: list[UInt8Array], weights: npt.NDArray[np.float64], config: TrainConfig
 ) -> Batch:
-    """One batch: patches uint8 [batch_size, 16, 16, 3] from as many random places, and their levels float32."""
+    """One batch: patches uint8 [batch_size, 16, 16, 3] of random places, and their levels float32.
+
+    Every place is seen at several levels, so that within a batch the picture cancels out and the compression is left.
+    """
     per_level = config.locations_per_level
     levels = draw_levels(rng, config.batch_size // per_level)
-    images = rng.choice(len(corpus), size=(len(levels), per_level), p=weights)
     samples = []
-    for level, chosen in zip(levels, images, strict=True):
-        tiles, tops, lefts = [], [], []
-        for index in chosen:
-            top, left = draw_place(rng, corpus[index])
-            tile, inner_top, inner_left = codecs.cut_tiles(
-                corpus[index], np.array([top]), np.array([left]), patches.PATCH
-            )
-            tiles.append(tile)
-            tops.append(inner_top)
-            lefts.append(inner_left)
-        compressed = codecs.compress_tiles(np.concatenate(tiles), int(level))
-        samples.append(codecs.cut_inner(compressed, np.concatenate(tops), np.concatenate(lefts), patches.PATCH))
+    for shared in levels.reshape(-1, config.levels_per_location):
+        tiles, tops, lefts = draw_tiles(rng, corpus, weights, per_level)
+        samples += [
+            codecs.cut_inner(codecs.compress_tiles(tiles, int(level)), tops, lefts, patches.PATCH) for level in shared
+        ]
     return np.concatenate(samples), np.repeat(levels, per_level).astype(np.float32)
 
 

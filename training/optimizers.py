@@ -5,7 +5,7 @@ from keras import ops
 
 COLOURS = 3
 # Of Muon's learning rate.
-ADAM_SHARE = 0.3
+ADAM_SHARE = 0.5
 
 
 @keras.saving.register_keras_serializable(package="q1net")
