@@ -44,5 +44,5 @@ setup(
             "s3fs>=2026.1",
         ],
     },
-    entry_points={"console_scripts": ["q1net = pipelines.cli:main"]},
+    entry_points={"console_scripts": ["q1net = pipelines.cli:command"]},
 )

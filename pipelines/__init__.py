@@ -1,17 +1,23 @@
 """Apache Beam pipelines over q1net_core; the steps are PTransforms for use inside other pipelines."""
 
-from pipelines.audit import AuditImages
-from pipelines.inference import Q1NetHandler
-from pipelines.tables import WriteRun
-from pipelines.transforms import EstimateImages, EstimateQuality, FusePredictions, ReadImages, SamplePatches
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "AuditImages",
-    "EstimateImages",
-    "EstimateQuality",
-    "FusePredictions",
-    "Q1NetHandler",
-    "ReadImages",
-    "SamplePatches",
-    "WriteRun",
-]
+# Imported when first used: Beam takes seconds, which `q1net --help` should not.
+_HOMES = {
+    "AuditImages": "pipelines.audit",
+    "EstimateImages": "pipelines.transforms",
+    "EstimateQuality": "pipelines.transforms",
+    "FusePredictions": "pipelines.transforms",
+    "Q1NetHandler": "pipelines.inference",
+    "ReadImages": "pipelines.transforms",
+    "SamplePatches": "pipelines.transforms",
+    "WriteRun": "pipelines.tables",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

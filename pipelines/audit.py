@@ -6,7 +6,6 @@ import secrets
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -162,8 +161,8 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
     return run.uri
 
 
-def parse(argv: list[str]) -> tuple[AuditConfig, PipelineOptions]:
-    """Command line -> config and Beam's options."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command's flags."""
     parser = argparse.ArgumentParser(
         prog="q1net audit",
         description="Estimate at which quality every image was compressed, from its pixels.",
@@ -187,9 +186,13 @@ def parse(argv: list[str]) -> tuple[AuditConfig, PipelineOptions]:
     parser.add_argument("--max-bytes", type=int, default=Limits().max_bytes, help="largest file (%(default)s)")
     parser.add_argument("--max-pixels", type=int, default=Limits().max_pixels, help="largest image (%(default)s)")
     parser.add_argument("--accelerator", metavar="HINT", help="Beam's accelerator hint for the inference step")
-    known, flags = parser.parse_known_args(argv)
-    values: dict[str, Any] = vars(known)
-    return AuditConfig(**values | {"inputs": tuple(values["inputs"])}), runner.parse_options(flags)
+    return parser
+
+
+def parse(argv: list[str]) -> tuple[AuditConfig, PipelineOptions]:
+    """Command line -> config and Beam's options."""
+    values, options = runner.parse_flags(make_parser(), argv)
+    return AuditConfig(**values | {"inputs": tuple(values["inputs"])}), options
 
 
 def run(argv: list[str]) -> int:

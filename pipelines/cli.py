@@ -1,5 +1,6 @@
 """The command `q1net`: picks a module and calls its run(argv)."""
 
+import os
 import sys
 from importlib import import_module
 
@@ -36,5 +37,17 @@ def main(argv: list[str] | None = None) -> int:
     return import_module(COMMANDS[arguments[0]][0]).run(arguments[1:])
 
 
+def command() -> None:
+    """The console script: run one command and end the process with its status.
+
+    At a normal end, idle daemon threads of Beam and of native libraries meet a dismantled interpreter, and now and then
+    one of them aborts the process after the run is committed. All results are on disk by then.
+    """
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

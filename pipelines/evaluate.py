@@ -151,8 +151,8 @@ def parse_levels(value: str) -> tuple[int, ...]:
     return tuple(levels)
 
 
-def parse(argv: list[str]) -> tuple[EvaluateConfig, PipelineOptions]:
-    """Command line -> config and Beam's options."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command's flags."""
     parser = argparse.ArgumentParser(
         prog="q1net evaluate",
         description="Compress lossless images at every level, estimate, compare.",
@@ -169,8 +169,13 @@ def parse(argv: list[str]) -> tuple[EvaluateConfig, PipelineOptions]:
     parser.add_argument(
         "--patches", type=int, default=DEFAULT_PATCHES, help="patches per image, a square (%(default)s)"
     )
-    known, flags = parser.parse_known_args(argv)
-    return EvaluateConfig(**vars(known)), runner.parse_options(flags)
+    return parser
+
+
+def parse(argv: list[str]) -> tuple[EvaluateConfig, PipelineOptions]:
+    """Command line -> config and Beam's options."""
+    values, options = runner.parse_flags(make_parser(), argv)
+    return EvaluateConfig(**values), options
 
 
 def run(argv: list[str]) -> int:

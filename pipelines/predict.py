@@ -15,15 +15,20 @@ from q1net_core.records import Status
 from q1net_core.weights import Q1Net, read_weights
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
-    """Command line -> options."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command's flags."""
     parser = argparse.ArgumentParser(
         prog="q1net predict", description="Estimate the quality of a few images.", allow_abbrev=False
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder or glob; local, gs://, s3://, ...")
     parser.add_argument("--json", action="store_true", help="one JSON object per line, the columns of the audit table")
     parser.add_argument("--weights", default="q1net-k8", metavar="NAME", help="variant, or a .keras file (%(default)s)")
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Command line -> options."""
+    return make_parser().parse_args(argv)
 
 
 def predict(images: list[str], weights: str) -> Iterator[tables.Row]:

@@ -1,13 +1,20 @@
 """Run a pipeline: in this process by default, with a progress bar, or wherever Beam's own flags say."""
 
+import argparse
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    StandardOptions,
+    _BeamArgumentParser,
+)
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
@@ -15,20 +22,46 @@ from tqdm import tqdm
 
 from pipelines import counters
 from pipelines.quiet import start_quietly
+from q1net_core.errors import ConfigError
 
 LOCAL_RUNNER = "FnApiRunner"
 
 
-def parse_options(flags: list[str]) -> PipelineOptions:
-    """Flags that q1net does not know -> Beam's options; without ``--runner``, all cores of this process's machine."""
-    options = PipelineOptions(flags)
+def parse_flags(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[dict[str, Any], PipelineOptions]:
+    """A command line of a command's own flags and Beam's -> values of the own ones, and Beam's options.
+
+    One parser for both, else the value of a Beam flag (``--project NAME``) would be taken for an INPUT. Flags that
+    nobody knows go to a remote runner, which may; on this machine they are mistakes.
+
+    Raises:
+        ConfigError: an unknown flag on a local run.
+    """
+    beam_parser = _BeamArgumentParser(add_help=False, allow_abbrev=False)
+    for options_class in PipelineOptions.__subclasses__():
+        if "_add_argparse_args" in vars(options_class):
+            options_class._add_argparse_args(beam_parser)
+    for action in beam_parser._actions:
+        action.help = argparse.SUPPRESS
+    usage = parser.format_usage().removeprefix("usage: ")
+    both = argparse.ArgumentParser(parents=[parser, beam_parser], add_help=False, allow_abbrev=False, usage=usage)
+    both.description, both.epilog = parser.description, parser.epilog
+    values, unknown = both.parse_known_args(argv)
+    beam_names = {action.dest for action in beam_parser._actions}
+    own = {name: value for name, value in vars(values).items() if name not in beam_names}
+    options = PipelineOptions(unknown, **{name: value for name, value in vars(values).items() if name in beam_names})
     if options.view_as(StandardOptions).runner is None:
         options.view_as(StandardOptions).runner = LOCAL_RUNNER
-        direct = options.view_as(DirectOptions)
-        if not any(flag.startswith("--direct_") for flag in flags):
-            direct.direct_num_workers = len(os.sched_getaffinity(0))
-            direct.direct_running_mode = "multi_threading" if direct.direct_num_workers > 1 else "in_memory"
-    return options
+        if not any(argument.startswith("--direct_") for argument in argv):
+            use_all_cores(options.view_as(DirectOptions))
+    if unknown and is_local(options):
+        raise ConfigError(f"unknown flags or values: {' '.join(unknown)}; see {parser.prog} --help")
+    return own, options
+
+
+def use_all_cores(options: DirectOptions) -> None:
+    """One worker thread for each core that this process may use."""
+    options.direct_num_workers = len(os.sched_getaffinity(0))
+    options.direct_running_mode = "multi_threading" if options.direct_num_workers > 1 else "in_memory"
 
 
 def is_local(options: PipelineOptions) -> bool:

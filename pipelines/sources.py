@@ -1,7 +1,8 @@
 """What to audit: globs and manifests -> a list of inputs, kept in the run, read back by the workers."""
 
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC
 from io import BytesIO
@@ -31,10 +32,20 @@ INPUTS_SCHEMA = pa.schema(
         ("group", pa.string()),
     ]
 )
-MANIFEST_READERS = {
-    ".parquet": pq.read_table,
-    ".csv": pyarrow.csv.read_csv,
-    ".jsonl": pyarrow.json.read_json,
+
+
+def read_csv(file: BytesIO, columns: list[str]) -> pa.Table:
+    """A CSV file with ``columns`` as text: guessed types would turn the group 007 into 7."""
+    options = pyarrow.csv.ConvertOptions(
+        column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=True, null_values=[""]
+    )
+    return pyarrow.csv.read_csv(file, convert_options=options)
+
+
+MANIFEST_READERS: dict[str, Callable[[BytesIO, list[str]], pa.Table]] = {
+    ".parquet": lambda file, _: pq.read_table(file),
+    ".csv": read_csv,
+    ".jsonl": lambda file, _: pyarrow.json.read_json(file),
 }
 
 
@@ -68,11 +79,12 @@ def read_manifest(uri: str, group_column: str | None = None) -> Iterator[ListedI
     kind = PurePosixPath(uri).suffix.lower()
     if kind not in MANIFEST_READERS:
         raise ConfigError(f"manifest is {uri!r}; expected a name ending in {', '.join(MANIFEST_READERS)}")
+    columns = ["uri", group_column] if group_column else ["uri"]
     try:
-        table = MANIFEST_READERS[kind](BytesIO(storage.read_bytes(uri, MAX_MANIFEST_BYTES)))
-    except (ImageError, pa.ArrowException) as error:
+        table = MANIFEST_READERS[kind](BytesIO(storage.read_bytes(uri, MAX_MANIFEST_BYTES)), columns)
+    except (ImageError, pa.ArrowException, OSError) as error:
         raise ConfigError(f"manifest {uri} cannot be read: {error}") from error
-    for column in ("uri", *([group_column] if group_column else [])):
+    for column in columns:
         if column not in table.column_names:
             raise ConfigError(
                 f"manifest {uri} has no column {column!r}; it has {', '.join(table.column_names) or 'none'}"
@@ -84,9 +96,11 @@ def read_manifest(uri: str, group_column: str | None = None) -> Iterator[ListedI
     for image_uri, group in zip(table["uri"].to_pylist(), groups, strict=True):
         if not image_uri:
             raise ConfigError(f"manifest {uri} has a row without uri; expected an image uri in every row")
-        if image_uri not in seen:
-            seen.add(image_uri)
-            yield ListedImage(str(image_uri), group=None if group is None else str(group))
+        # Bytes where names need not be text, as in the inputs that another run kept.
+        text = os.fsdecode(image_uri) if isinstance(image_uri, bytes) else str(image_uri)
+        if text not in seen:
+            seen.add(text)
+            yield ListedImage(text, group=None if group is None else str(group))
 
 
 def group_by(pattern: str) -> re.Pattern[str]:

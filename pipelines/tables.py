@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b, sha256
 from io import BytesIO
+from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from q1net_core import __version__, storage
+from q1net_core.errors import ImageError
 from q1net_core.metrics import AuditSummary
 from q1net_core.records import ImageRecord, Status
 
@@ -126,7 +128,8 @@ def part_of(uri: str, parts: int) -> int:
 def write_part(numbered: tuple[int, Iterable[Row]], run_uri: str, parts: int) -> Part:
     """Write one part, sorted by uri, zstd."""
     number, rows = numbered
-    ordered = sorted(rows, key=lambda row: row["uri"])
+    # Names that are not text may look alike in print; a retry must write the same bytes even so.
+    ordered = sorted(rows, key=itemgetter("uri", "processed_at"))
     buffer = BytesIO()
     pq.write_table(pa.Table.from_pylist(ordered, AUDIT_SCHEMA), buffer, compression="zstd")
     content = buffer.getvalue()
@@ -198,7 +201,12 @@ def read_run(run_uri: str) -> pa.Table:
         FileNotFoundError: the run was never committed.
         ValueError: a part is not the one that was committed.
     """
-    run = json.loads(read_uri(storage.join(run_uri, "_run.json")))
+    try:
+        run = json.loads(read_uri(storage.join(run_uri, "_run.json")))
+    except ImageError as error:
+        if error.status is not Status.MISSING:
+            raise
+        raise FileNotFoundError(f"{run_uri} is not a committed run: it has no _run.json") from error
     tables = []
     for part in run["files"]:
         content = read_uri(storage.join(run_uri, part["name"]))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 BAR_WIDTH = 40
-# Histogram lines of a summary: qualities low..high, the ends included.
-BINS = (*((low, low + 9) for low in range(1, 91, 10)), (91, 95), (96, 100))
+# Histogram lines of a summary: rounded qualities low..high, the ends included; together all of 0..100.
+BINS = ((0, 10), *((low, low + 9) for low in range(11, 91, 10)), (91, 95), (96, 100))
 
 
 def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -17,6 +17,8 @@ from q1net_core.records import UInt8Array
 # 4:2:0 codes 16x16 pixels as one unit; smooth chroma upsampling then looks one chroma sample, 2 pixels, further.
 MCU = 16
 CHROMA_REACH = 2
+# libjpeg's limit on width and height.
+MAX_SIDE = 65_500
 
 
 def encode_jpeg(pixels: UInt8Array, level: int) -> bytes:
@@ -74,8 +76,12 @@ def cut_tiles(pixels: UInt8Array, tops: IntArray, lefts: IntArray, size: int) ->
 
 
 def compress_tiles(tiles: UInt8Array, level: int, codec: Codec = CODECS["jpeg"]) -> UInt8Array:
-    """Compress tiles uint8 [N, T, T, 3] as one mosaic, a single image of T x N*T; returns the same shape."""
+    """Compress tiles uint8 [N, T, T, 3] as mosaics, images one tile high; returns the same shape."""
     count, length = tiles.shape[:2]
+    fitting = MAX_SIDE // length
+    if count > fitting:
+        parts = [compress_tiles(tiles[start : start + fitting], level, codec) for start in range(0, count, fitting)]
+        return np.concatenate(parts)
     mosaic = tiles.transpose(1, 0, 2, 3).reshape(length, count * length, 3)
     return codec.compress(mosaic, level).reshape(length, count, length, 3).transpose(1, 0, 2, 3)
 

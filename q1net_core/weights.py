@@ -134,6 +134,8 @@ def load_model(weights: WeightsFile) -> "keras.Model":
 
     if weights.variant not in VARIANTS:
         raise WeightsError(f"weights card names variant {weights.variant!r}; expected one of {', '.join(VARIANTS)}")
+    if VARIANTS[weights.variant].alpha != 2:
+        raise WeightsError(f"variant {weights.variant!r} has no confidence output; expected one with alpha 2")
     with tempfile.NamedTemporaryFile(suffix=".keras") as file:
         file.write(weights.content)
         file.flush()

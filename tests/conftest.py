@@ -1,5 +1,25 @@
 """Fixtures that more than one test module uses."""
 
+from pathlib import Path
+
+import pytest
 from emulators import gcs_server, pytest_configure, s3_server
 
-__all__ = ["gcs_server", "pytest_configure", "s3_server"]
+__all__ = ["gcs_server", "pytest_configure", "s3_server", "weights_uri"]
+
+
+@pytest.fixture(scope="session")
+def weights_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Untrained weights whose answers differ from patch to patch; the threshold of 60 leaves some of them out."""
+    import keras
+
+    from q1net_core.model import VARIANTS, build_model
+    from q1net_core.weights import write_weights
+
+    variant = "q1net-no-bottleneck"
+    keras.utils.set_random_seed(7)
+    model = build_model(VARIANTS[variant])
+    model.set_weights([array * 1.5 if array.ndim > 1 else array for array in model.get_weights()])
+    uri: Path = tmp_path_factory.mktemp("weights") / "untrained.keras"
+    write_weights(model, str(uri), {"variant": variant, "threshold": 60})
+    return str(uri)

@@ -113,6 +113,12 @@ def test_tiles_of_one_mosaic_do_not_touch_each_other(photograph: UInt8Array) -> 
     assert np.array_equal(together[:, :, 2:-2], np.stack(alone)[:, :, 2:-2])
 
 
+def test_more_windows_than_one_mosaic_holds_are_bit_identical(photograph: UInt8Array) -> None:
+    rng = np.random.default_rng(1)
+    tops, lefts = rng.integers(2, 300, 2100), rng.integers(2, 400, 2100)
+    assert_windows_match(photograph, tops, lefts, 50, PATCH)
+
+
 def test_jpeg_is_standard_420_at_the_level_asked_for(photograph: UInt8Array) -> None:
     for level in (1, 50, 93, 100):
         header = read_jpeg_header(encode_jpeg(photograph[:64, :64], level))

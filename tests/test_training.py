@@ -245,11 +245,12 @@ def step_muon(shape: tuple[int, ...], gradient: np.ndarray) -> np.ndarray:
 
 def test_muon_evens_out_the_directions_of_a_kernels_gradient() -> None:
     rng = np.random.default_rng(1)
-    gradient = (rng.normal(size=(36, 8)) * np.geomspace(1, 20, 8)).reshape(3, 3, 4, 8)
+    # Nearly all of one sign, so that Adam's step would have one direction alone.
+    gradient = rng.normal(1, 0.3, (3, 3, 4, 8))
     step = step_muon((3, 3, 4, 8), gradient)
     before, after = (np.linalg.svd(matrix.reshape(36, 8), compute_uv=False) for matrix in (gradient, step))
     assert before[0] / before[-1] > 10
-    assert after[0] / after[-1] < 3
+    assert after[0] / after[-1] < 2
     assert float((step * gradient).sum()) < 0
     assert step_muon((3, 3, 4, 8), 1000 * gradient) == pytest.approx(step, rel=0.05, abs=1e-3)
 

@@ -11,8 +11,8 @@ from training.config import PRESETS, preset
 from training.trainer import train
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
-    """Command line -> options."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command's flags."""
     parser = argparse.ArgumentParser(prog="q1net train", description="Train a Q1Net on lossless photographs.")
     parser.add_argument("--images", required=True, metavar="URI", help="folder, file or glob of lossless images")
     parser.add_argument(
@@ -35,7 +35,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
         choices=("float32", "mixed_bfloat16"),
         help="arithmetic; mixed_bfloat16 pays on recent accelerators (default: %(default)s)",
     )
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Command line -> options."""
+    return make_parser().parse_args(argv)
 
 
 def run(argv: list[str]) -> int:

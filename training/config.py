@@ -1,6 +1,7 @@
 """What a training run is: one frozen dataclass, and named presets of it."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from q1net_core.errors import ConfigError
 from q1net_core.model import VARIANTS
@@ -32,18 +33,24 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise ConfigError(f"variant is {self.variant!r}; expected one of {', '.join(VARIANTS)}")
+        if VARIANTS[self.variant].alpha != 2:
+            raise ConfigError(
+                f"variant is {self.variant!r}, which has no confidence output; the confidence-aware loss needs alpha 2"
+            )
         if self.optimizer not in ("adam", "muon"):
             raise ConfigError(f"optimizer is {self.optimizer!r}; expected adam or muon")
         group = self.locations_per_level * self.levels_per_location
-        if self.batch_size < 1 or self.batch_size % group:
+        if min(group, self.batch_size) < 1 or self.batch_size % group:
             raise ConfigError(
                 f"batch_size is {self.batch_size}; expected a positive multiple of {group}, the "
                 f"{self.locations_per_level} locations per level x {self.levels_per_location} levels per location"
             )
         if not 0 <= self.warmup_steps < self.steps:
             raise ConfigError(f"steps is {self.steps}; expected more than the {self.warmup_steps} warm-up steps")
-        if self.validation_every < 1:
-            raise ConfigError(f"validation_every is {self.validation_every}; expected at least 1 step")
+        if self.validation_every < 1 or self.steps % self.validation_every:
+            raise ConfigError(
+                f"steps is {self.steps}; expected a multiple of validation_every, {self.validation_every}"
+            )
 
 
 PRESETS = {
@@ -60,7 +67,7 @@ PRESETS = {
 }
 
 
-def preset(name: str, **changes: object) -> TrainConfig:
+def preset(name: str, **changes: Any) -> TrainConfig:
     """A preset by name with some values changed; raises ConfigError for an unknown name or an impossible value."""
     if name not in PRESETS:
         raise ConfigError(f"preset is {name!r}; expected one of {', '.join(PRESETS)}")

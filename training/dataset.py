@@ -62,7 +62,7 @@ def draw_levels(rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
 
 def draw_tiles(
     rng: np.random.Generator, corpus: list[UInt8Array], weights: npt.NDArray[np.float64], count: int
-) -> tuple[UInt8Array, codecs.IntArray, codecs.IntArray]:
+) -> tuple[UInt8Array, patches.IntArray, patches.IntArray]:
     """Tiles around ``count`` random places in as many random images, and where their patches lie inside them."""
     tiles, tops, lefts = [], [], []
     for index in rng.choice(len(corpus), size=count, p=weights):
@@ -117,4 +117,4 @@ def validation_set(corpus: list[UInt8Array], levels: tuple[int, ...], count: int
     ]
     if len({stack.shape for stack in stacks}) != 1:
         raise ConfigError(f"a validation image holds fewer than {count} patches; expected larger images")
-    return np.stack(stacks), np.tile(np.float32(levels), len(corpus))
+    return np.stack(stacks), np.tile(np.array(levels, np.float32), len(corpus))

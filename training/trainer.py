@@ -24,6 +24,8 @@ from training.losses import ConfidenceAwareLoss, confidence_error, quality_error
 from training.optimizers import make_optimizer
 
 PREDICT_BATCH = 1024
+CHECKPOINT = "checkpoint.keras"
+HISTORY = "history.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Validate(keras.callbacks.Callback):
     def __init__(self, config: TrainConfig, folder: Path, patches: UInt8Array, truth: Float32Array) -> None:
         super().__init__()
         self.config, self.folder, self.patches, self.truth = config, folder, patches, truth
-        self.history = folder / "history.jsonl"
+        self.history = folder / HISTORY
         self.best_mae = min(map(mae_of, read_history(folder)), default=None)
 
     def validate(self) -> tuple[ThresholdChoice, float]:
@@ -103,7 +105,7 @@ class Validate(keras.callbacks.Callback):
             write_weights(self.model, str(self.folder / f"{self.config.variant}.keras"), make_card(self.config, row))
         with self.history.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        save_atomically(self.model, self.folder / "checkpoint.keras")
+        save_atomically(self.model, self.folder / CHECKPOINT)
 
 
 class TimeLimit(keras.callbacks.Callback):
@@ -138,7 +140,7 @@ def make_card(config: TrainConfig, row: dict[str, Any]) -> dict[str, object]:
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """One dict per validation so far, oldest first; values that are not finite are None."""
-    path = folder / "history.jsonl"
+    path = folder / HISTORY
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -156,8 +158,12 @@ def start_or_resume(config: TrainConfig, folder: Path) -> keras.Model:
             f"{folder} holds a training with another configuration ({stored}); choose another --output, or delete it"
         )
     stored.write_text(text)
-    checkpoint = folder / "checkpoint.keras"
-    return keras.saving.load_model(checkpoint) if checkpoint.exists() else new_model(config)
+    checkpoint = folder / CHECKPOINT
+    model = keras.saving.load_model(checkpoint) if checkpoint.exists() else new_model(config)
+    # A kill between the two files leaves a validation that is about to be done again.
+    rows = [row for row in read_history(folder) if row["step"] <= int(model.optimizer.iterations)]
+    (folder / HISTORY).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return model
 
 
 def train(

@@ -1,0 +1,41 @@
+# On a fresh machine with Python 3.11, pip, make and git, every target sets up all it needs in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-all lint bench photographs clean
+
+demo: .venv/.installed
+	$(BIN)/q1net audit tests/photographs --output out/demo --group 'photographs/([^/]+)/'
+
+test: lint
+	$(BIN)/pytest
+
+test-all: lint
+	$(BIN)/pip install --quiet 'jax>=0.10,<0.11'
+	$(BIN)/pytest -m ''
+
+lint: .venv/.developing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.developing
+	$(BIN)/python tests/bench_audit.py
+
+# KODAK is a folder with the 24 lossless Kodak photographs.
+photographs: .venv/.developing
+	$(BIN)/python tests/make_photographs.py $(KODAK)
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: .venv/bin/python setup.py
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/.developing: .venv/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv out

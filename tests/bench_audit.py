@@ -1,0 +1,121 @@
+"""Images per second of the pipeline and of the plain loop, on the same files in the same run: `make bench`.
+
+Each way runs in a process of its own, once with few images and once with all; the difference is the time per image
+once started, whatever starting cost. Compare the ratios: absolute times drift with the machine.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+PHOTOGRAPHS = Path(__file__).parent / "photographs"
+WIDTH, HEIGHT = 1632, 1224
+FEW, ALL = 40, 200
+STEPS = ("read", "sample", "predict", "fuse")
+WAYS = {
+    "plain loop, 1 thread": ("plain", 1),
+    "q1net audit, 1 worker": ("audit", 1),
+    "q1net audit, default": ("audit", 0),
+}
+
+
+def make_corpus(folder: Path) -> None:
+    """Two-megapixel JPEG files at all kinds of levels: bundled photographs, mirrored and laid side by side."""
+    photographs = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(PHOTOGRAPHS.glob("*/*.jpg"))]
+    for number in range(ALL):
+        photo = np.roll(photographs[number % len(photographs)], 64 * number, axis=1)
+        wide = np.concatenate([photo, photo[:, ::-1]], axis=1)
+        tall = np.concatenate([wide, wide[::-1]], axis=0)
+        pixels = np.tile(tall, (-(-HEIGHT // tall.shape[0]), -(-WIDTH // tall.shape[1]), 1))[:HEIGHT, :WIDTH]
+        Image.fromarray(pixels).save(folder / f"{number:03d}.jpg", quality=50 + number % 46)
+
+
+def run_plain(files: list[str]) -> None:
+    """The reference: q1net_core's estimator in a loop."""
+    from pipelines import counters
+    from q1net_core.estimator import EstimatorConfig, fuse_predictions, predict_patches, read_image, sample_image
+    from q1net_core.records import ListedImage
+    from q1net_core.weights import Q1Net, read_weights
+
+    weights = read_weights("q1net-k8")
+    model, config = Q1Net(weights), EstimatorConfig(weights.threshold)
+    for file in files:
+        image = ListedImage(file)
+        with counters.timed("read_usec"):
+            encoded = read_image(image, config.limits)
+        with counters.timed("sample_usec"):
+            sampled = sample_image(image, encoded, config)
+        with counters.timed("predict_usec"):
+            predictions = predict_patches(model, [sampled])[0]
+        with counters.timed("fuse_usec"):
+            fuse_predictions(predictions, config)
+
+
+def run_audit(files: list[str], workers: int) -> None:
+    """The command itself, as a user would type it."""
+    from pipelines.cli import main
+
+    flags = [f"--direct_num_workers={workers}", "--direct_running_mode=in_memory"] if workers else []
+    with tempfile.TemporaryDirectory() as output:
+        status = main(["audit", *files, "--output", output, *flags])
+    if status:
+        raise SystemExit(status)
+
+
+def measure(way: str, count: int, folder: str) -> None:
+    """In a process of its own: run one way and print what it took as JSON."""
+    kind, workers = WAYS[way]
+    files = sorted(str(path) for path in Path(folder).glob("*.jpg"))[:count]
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    start = time.perf_counter()
+    if kind == "plain":
+        run_plain(files)
+    else:
+        run_audit(files, workers)
+    from pipelines import counters
+
+    tally = counters.tally()
+    result = {
+        "seconds": time.perf_counter() - start,
+        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    print(json.dumps(result | {step: tally[f"{step}_usec"] / 1e6 for step in STEPS}))
+
+
+def main() -> None:
+    """Measure all ways and print the table."""
+    cores = len(os.sched_getaffinity(0))
+    print(f"{ALL} JPEG files of {WIDTH} x {HEIGHT} pixels, 256 patches each, {cores} cores")
+    print(f"{'':<24}{'images/s':>10}{'ms/image':>10}{'peak MB':>9}   share of time: {', '.join(STEPS)}, rest")
+    with tempfile.TemporaryDirectory() as folder:
+        make_corpus(Path(folder))
+        for way, (_, workers) in WAYS.items():
+            few, everything = (
+                json.loads(
+                    subprocess.run(
+                        [sys.executable, __file__, way, str(count), folder], capture_output=True, check=True, text=True
+                    ).stdout.splitlines()[-1]
+                )
+                for count in (FEW, ALL)
+            )
+            spent = {name: everything[name] - few[name] for name in everything}
+            seconds = spent["seconds"] / (ALL - FEW)
+            threads = workers or cores
+            shares = [spent[step] / (spent["seconds"] * threads) for step in STEPS]
+            shown = ", ".join(f"{share:.1%}" for share in [*shares, 1 - sum(shares)])
+            print(f"{way:<24}{1 / seconds:>10.1f}{1000 * seconds:>10.1f}{everything['megabytes']:>9.0f}   {shown}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        main()
+    else:
+        measure(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,67 @@
+"""The command `q1net`: usage, unknown commands, and help of every command."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from pipelines.cli import COMMANDS, USAGE, main
+
+
+def test_usage_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == main(["-h"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{USAGE}\n" * 2
+    assert printed.err == ""
+    assert all(f"\n  {name} " in USAGE and purpose in USAGE for name, (_, purpose) in COMMANDS.items())
+
+
+@pytest.mark.parametrize(("arguments", "received"), [(["audot", "x"], "'audot'"), ([], "nothing"), ([""], "''")])
+def test_unknown_commands_are_named(
+    arguments: list[str], received: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    expected = ", ".join(COMMANDS)
+    assert printed.err == f"q1net: the command is {received}; expected one of {expected}\n\n{USAGE}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: q1net {command} ")
+
+
+def test_every_command_is_a_module_that_runs() -> None:
+    assert all(callable(import_module(module).run) for module, _ in COMMANDS.values())
+
+
+def test_a_command_gets_the_arguments_after_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[list[str]] = []
+
+    def run(argv: list[str]) -> int:
+        received.append(argv)
+        return 7
+
+    monkeypatch.setattr("pipelines.predict.run", run)
+    assert main(["predict", "--help", "audit"]) == 7
+    monkeypatch.setattr(sys, "argv", ["q1net", "predict", "x"])
+    assert main() == 7
+    assert received == [["--help", "audit"], ["x"]]
+
+
+def test_usage_is_there_at_once_and_the_module_is_a_program() -> None:
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['q1net', '--help']\n"
+        "try:\n"
+        "    runpy.run_module('pipelines.cli', run_name='__main__')\n"
+        "except SystemExit as done:\n"
+        "    print(done.code, 'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == f"{USAGE}\n0 False\n"

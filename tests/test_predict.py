@@ -1,0 +1,84 @@
+"""`q1net predict`: one line per image, the audit's rows as JSON, and an exit status that tells of failures."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines.cli import main
+from pipelines.predict import to_line
+from pipelines.tables import AUDIT_SCHEMA, Stamp, to_row
+from q1net_core.estimator import EstimatorConfig, estimate_image
+from q1net_core.records import Estimate, ImageInfo, ImageRecord, ListedImage, Status
+from q1net_core.storage import list_images
+from q1net_core.weights import Q1Net, read_weights
+
+PHOTOGRAPHS = Path(__file__).parent / "photographs"
+STAMP = Stamp("v", "s")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, quality in (("a.jpg", 40), ("b.jpg", 90)):
+        Image.open(PHOTOGRAPHS / "camera" / "airplane.png").crop((200, 100, 280, 180)).save(
+            tmp_path / name, quality=quality
+        )
+    return tmp_path
+
+
+def test_json_lines_are_the_rows_of_an_audit(
+    folder: Path, weights_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", f"{folder}/b.jpg", str(folder), "--json", "--weights", weights_uri]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [list(row) for row in rows] == [AUDIT_SCHEMA.names] * 2
+    weights = read_weights(weights_uri)
+    model, config = Q1Net(weights), EstimatorConfig(weights.threshold)
+    for row, name in zip(rows, ("b.jpg", "a.jpg"), strict=True):
+        (image,) = list_images(f"{folder}/{name}")
+        expected = to_row(estimate_image(image, model, config), Stamp(weights.variant, weights.sha256))
+        assert image.modified is not None
+        assert row.pop("modified") == image.modified.isoformat()
+        del row["processed_at"]
+        assert row == {name: expected[name] for name in row}
+        assert row["quality"] is not None
+
+
+def test_failures_are_lines_and_an_exit_status(
+    folder: Path, weights_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "c.jpg").write_bytes(b"")
+    assert main(["predict", str(folder), "--weights", weights_uri]) == 1
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{folder}/a.jpg: quality ")
+    assert first.endswith(", header says 40)")
+    assert "header says 90" in second
+    assert third.startswith(f"{folder}/c.jpg: empty: ")
+
+
+def test_mistakes_are_one_line_and_status_2(
+    folder: Path, weights_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, message in (
+        ([f"{folder}/*.png", "--weights", weights_uri], "no image matches"),
+        ([str(folder), "--weights", "nonsense"], "weights are 'nonsense'"),
+        ([str(folder), "--weights", f"{folder}/gone.keras"], "cannot be used"),
+    ):
+        assert main(["predict", *arguments]) == 2
+        printed = capsys.readouterr()
+        assert (printed.out, len(printed.err.splitlines())) == ("", 1)
+        assert printed.err.startswith("q1net predict: ")
+        assert message in printed.err
+
+
+def test_lines_tell_answers_from_missing_ones() -> None:
+    image, info = ListedImage("a.png"), ImageInfo(64, 64, "PNG", "RGB")
+    answered = to_row(ImageRecord(image, Status.OK, None, info, Estimate(39.62, 98.04, 1.0, 256, 200)), STAMP)
+    assert to_line(answered) == "a.png: quality 39.6 (confidence 98.0)"
+    assert to_line(answered | {"header_quality": 95.0}) == "a.png: quality 39.6 (confidence 98.0, header says 95)"
+    unsure = to_row(ImageRecord(image, Status.OK, None, info, Estimate(None, None, None, 256, 0)), STAMP)
+    assert to_line(unsure) == "a.png: no estimate: none of 256 patches is confident"
+    assert to_line(unsure | {"header_quality": 95.0}).endswith("is confident, header says 95")
+    failed = to_row(ImageRecord(image, Status.CORRUPT, "cut short", info, None), STAMP)
+    assert to_line(failed) == "a.png: corrupt: cut short"

@@ -1,0 +1,36 @@
+"""Start-up notices of libraries stay off the screen, but not when something fails."""
+
+import logging
+import os
+import sys
+
+import pytest
+
+from pipelines.quiet import drop_import_notices, hold_back_stderr
+
+
+def test_native_notices_are_held_back(capfd: pytest.CaptureFixture[str]) -> None:
+    with hold_back_stderr():
+        os.write(2, b"a native notice\n")
+    print("after", file=sys.stderr)
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_notices_are_shown_when_the_block_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), hold_back_stderr():
+        os.write(2, b"why it failed\n")
+        raise ZeroDivisionError
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "why it failed\nafter\n"
+
+
+def test_only_the_one_notice_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    root = logging.getLogger()
+    before = list(root.filters)
+    drop_import_notices()
+    try:
+        root.warning("apitools not found or something")
+        root.warning("a real warning")
+    finally:
+        root.filters[:] = before
+    assert [record.getMessage() for record in caplog.records] == ["a real warning"]

@@ -1,0 +1,107 @@
+"""Where a pipeline runs: in this process unless told otherwise, and a bar that counts."""
+
+import os
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+from pipelines import counters
+from pipelines.runner import is_local, make_runner, parse_options, run_pipeline, show_progress
+
+
+def local_mode(options: PipelineOptions) -> tuple[str, int, str]:
+    direct = options.view_as(DirectOptions)
+    return (
+        options.view_as(StandardOptions).runner,
+        direct.direct_num_workers,
+        direct.direct_running_mode,
+    )
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "mode"), [({0}, 1, "in_memory"), ({1, 5, 7}, 3, "multi_threading")]
+)
+def test_without_flags_all_allowed_cores_of_this_machine_work(
+    cores: set[int], workers: int, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)
+    options = parse_options([])
+    assert local_mode(options) == ("FnApiRunner", workers, mode)
+    assert is_local(options)
+
+
+def test_flags_about_workers_are_kept() -> None:
+    options = parse_options(["--direct_num_workers=3", "--direct_running_mode=multi_processing"])
+    assert local_mode(options) == ("FnApiRunner", 3, "multi_processing")
+
+
+def test_a_chosen_runner_is_left_as_it_is() -> None:
+    options = parse_options(["--runner=DataflowRunner", "--project=p", "--region", "europe-west1"])
+    assert local_mode(options) == ("DataflowRunner", 1, "in_memory")
+    cloud = options.view_as(GoogleCloudOptions)
+    assert (cloud.project, cloud.region) == ("p", "europe-west1")
+    assert not is_local(options)
+    assert make_runner(options) is None
+    assert make_runner(parse_options(["--runner=DirectRunner"])) is None
+    assert is_local(parse_options(["--runner=DirectRunner"]))
+
+
+def test_the_local_runner_passes_options_on_to_workers() -> None:
+    made: Any = make_runner(parse_options(["--s3_endpoint_url=http://localhost:1"]))
+    assert isinstance(made, FnApiRunner)
+    options = made._provision_info.provision_info.pipeline_options
+    assert dict(options)["beam:option:s3_endpoint_url:v1"] == "http://localhost:1"
+
+
+def test_the_bar_shows_what_was_counted_since_it_began(capsys: pytest.CaptureFixture[str]) -> None:
+    counters.inc("rows", 5)
+    with show_progress("rows", 4, "image"):
+        counters.inc("rows")
+        counters.inc("rows", 2)
+    assert "3/4" in capsys.readouterr().err
+
+
+def test_the_bar_ends_with_the_error_of_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), show_progress("rows", 2, "image"):
+        counters.inc("rows")
+        raise ZeroDivisionError
+    assert "1/2" in capsys.readouterr().err
+
+
+def count(number: int) -> int:
+    counters.inc("rows", number)
+    return number
+
+
+def test_a_pipeline_runs_to_its_end_and_counts_for_beam_too(capsys: pytest.CaptureFixture[str]) -> None:
+    before = counters.tally().get("rows", 0)
+    flags = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
+    run_pipeline(lambda root: root | beam.Create([1, 2]) | beam.Map(count), parse_options(flags), "rows", 3, "image")
+    assert counters.tally()["rows"] - before == 3
+    assert "3/3" in capsys.readouterr().err
+    pipeline = beam.Pipeline(make_runner(parse_options(flags)), options=parse_options(flags))
+    pipeline | beam.Create([1, 2]) | beam.Map(count)  # noqa: B018 (Beam's way to add steps)
+    result = pipeline.run()
+    result.wait_until_finish()
+    (counter,) = result.metrics().query()["counters"]
+    assert (counter.key.metric.namespace, counter.key.metric.name, counter.committed) == ("q1net", "rows", 3)
+
+
+def test_a_failing_pipeline_raises() -> None:
+    with pytest.raises(Exception, match="division by zero"):
+        run_pipeline(
+            lambda root: root | beam.Create([0]) | beam.Map(lambda number: 1 / number), parse_options([]), "rows", 1, "x"
+        )
+
+
+def test_counters_have_documented_names_only() -> None:
+    with pytest.raises(KeyError, match="counter 'rowz' is not in COUNTERS"):
+        counters.inc("rowz")
+    assert all(counters.COUNTERS.values())
+    before = counters.tally().get("fuse_usec", 0)
+    with pytest.raises(ZeroDivisionError), counters.timed("fuse_usec"):
+        raise ZeroDivisionError
+    assert counters.tally()["fuse_usec"] >= before
