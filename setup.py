@@ -33,6 +33,7 @@ setup(
     extras_require={
         "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
         "s3": ["s3fs>=2026.1"],
+        "train": ["tensorboard>=2.20"],
         "dev": [
             "gcp-storage-emulator>=2026.7",
             "hypothesis>=6.150",
@@ -42,6 +43,7 @@ setup(
             "pytest-xdist>=3.8",
             "ruff>=0.14",
             "s3fs>=2026.1",
+            "tensorboard>=2.20",
         ],
     },
     entry_points={"console_scripts": ["q1net = pipelines.cli:command"]},

@@ -15,7 +15,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.testing.util import assert_that
 from PIL import Image
 
@@ -138,7 +138,7 @@ def audit_of(config: AuditConfig, redistribute: bool = True) -> AuditImages:
 
 def execute(config: AuditConfig, run: Run, flags: list[str], redistribute: bool = True) -> list[Row]:
     """Run a started audit and read the committed rows, ordered by uri."""
-    options = runner.parse_options(flags)
+    options = PipelineOptions(["--runner=FnApiRunner", *flags])
     transform = audit_of(config, redistribute)
     runner.run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image")
     return sorted(read_run(run.uri).to_pylist(), key=lambda row: row["uri"])
@@ -278,7 +278,7 @@ def test_manifest_rows_are_rows_whether_or_not_they_exist(small_folder: Path, we
 def test_replayed_bundles_double_no_rows(small_folder: Path, weights_uri: str, tmp_path: Path) -> None:
     config = AuditConfig(str(tmp_path / "out"), (str(small_folder),), weights=weights_uri, patches=16)
     before = counters.tally().get("rows", 0)
-    rows = execute(config, start_run(config), ["--runner=FnApiRunner", "--direct_runner_bundle_repeat=1"])
+    rows = execute(config, start_run(config), ["--direct_runner_bundle_repeat=1"])
     assert counters.tally()["rows"] - before >= 8, "bundles were not replayed, so this proved nothing"
     assert [Path(row["uri"]).name for row in rows] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
 
@@ -336,6 +336,8 @@ def test_runs_sort_by_the_time_they_started_and_stay_apart(small_folder: Path, t
         (["{images}", "--group", "x"], "--group is 'x'; expected a capture"),
         (["{images}", "--group-column", "site"], "--group-column is 'site'; it needs --manifest"),
         (["--manifest", "m.csv", "--group", "(x)", "--group-column", "site"], "either --group or --group-column"),
+        (["{images}", "--treshold", "50"], "unknown flags or values: --treshold; see q1net audit --help"),
+        (["{images}", "--group-col=x"], "unknown flags or values: --group-col=x; see"),
         (["{images}", "--weights", "q1net-k999"], r"weights are 'q1net-k999'; expected the URI of a \.keras file"),
         (["{images}", "--weights", "{images}/gone.keras"], r"gone\.keras cannot be used: nothing at"),
     ],
@@ -391,12 +393,11 @@ def test_the_output_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--output" in capsys.readouterr().err
 
 
-def test_options_of_others_go_to_beam_and_abbreviations_are_not_ours() -> None:
-    config, options = parse(["a", "b", "--output", "o", "--runner=DataflowRunner", "--project", "p"])
+def test_flags_of_beam_go_to_beam_with_their_values() -> None:
+    config, options = parse(["a", "--project", "p", "b", "--output", "o", "--runner=DataflowRunner"])
     assert (config.inputs, config.output) == (("a", "b"), "o")
-    assert options.get_all_options()["runner"] == "DataflowRunner"
-    config, _ = parse(["a", "--output", "o", "--out=other", "--group-col=x"])
-    assert (config.output, config.group_column) == ("o", None)
+    assert options.view_as(StandardOptions).runner == "DataflowRunner"
+    assert options.view_as(GoogleCloudOptions).project == "p"
 
 
 def test_a_failing_job_commits_nothing(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
 from pipelines.cli import main
 from pipelines.evaluate import EvaluateConfig, evaluate, parse_levels, render_bands
-from pipelines.runner import parse_options
 from q1net_core.codecs import encode_jpeg
 from q1net_core.errors import ConfigError
 from q1net_core.estimator import EstimatorConfig, fuse_predictions, predict_patches, sample_image
@@ -20,7 +20,7 @@ from q1net_core.weights import Q1Net, read_weights
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
 LEVELS = (8, 50, 93)
-ONE_THREAD = ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
+ONE_THREAD = PipelineOptions(["--runner=FnApiRunner"])
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_metrics_are_those_of_the_plain_computation(
     threshold: float | None, lossless: Path, weights_uri: str, tmp_path: Path
 ) -> None:
     config = EvaluateConfig(str(lossless), str(tmp_path / "out"), LEVELS, weights_uri, threshold, patches=16)
-    metrics = evaluate(config, parse_options(ONE_THREAD))
+    metrics = evaluate(config, ONE_THREAD)
     assert metrics == json.loads((tmp_path / "out" / "metrics.json").read_text())
     errors = errors_by_hand(lossless, weights_uri, threshold or 60.0, 16)
     assert metrics["confusion"] == errors.confusion.tolist()
@@ -62,7 +62,9 @@ def test_metrics_are_those_of_the_plain_computation(
             errors.band(low, high), abs=1e-9
         )
     assert [entry["level"] for entry in metrics["levels"]] == list(range(1, 101))
-    assert {entry["level"]: entry["images"] for entry in metrics["levels"] if entry["images"]} == dict.fromkeys(LEVELS, 2)
+    assert {entry["level"]: entry["images"] for entry in metrics["levels"] if entry["images"]} == dict.fromkeys(
+        LEVELS, 2
+    )
     assert metrics["levels"][49]["mae"] == pytest.approx(errors.band(50, 50)["mae"])
     assert (metrics["images"], metrics["arguments"]["threshold"]) == (2, threshold or 60.0)
     assert metrics["versions"]["weights_sha256"] == read_weights(weights_uri).sha256
@@ -73,7 +75,7 @@ def test_the_command_prints_bands_with_images(
     lossless: Path, weights_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--images", str(lossless), "--output", f"{tmp_path}/out", "--weights", weights_uri, "--patches", "16"]
-    assert main(["evaluate", *arguments, "--levels", "93,97", *ONE_THREAD]) == 0
+    assert main(["evaluate", *arguments, "--levels", "93,97"]) == 0
     header, _, *lines = capsys.readouterr().out.splitlines()
     assert header.split("  ")[0] == "levels"
     assert [line.split()[:2] for line in lines] == [["91-95", "2"], ["96-100", "2"], ["1-100", "4"]]
@@ -92,7 +94,7 @@ def test_an_image_that_cannot_be_judged_fails_the_evaluation(
         (folder / "bad.png").write_bytes(content)
     config = EvaluateConfig(str(folder), str(tmp_path / "out"), (50,), weights_uri, patches=16)
     with pytest.raises(Exception, match=r"bad\.png|0 bytes|expected one of"):
-        evaluate(config, parse_options(ONE_THREAD))
+        evaluate(config, ONE_THREAD)
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 

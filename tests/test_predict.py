@@ -57,9 +57,7 @@ def test_failures_are_lines_and_an_exit_status(
     assert third.startswith(f"{folder}/c.jpg: empty: ")
 
 
-def test_mistakes_are_one_line_and_status_2(
-    folder: Path, weights_uri: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mistakes_are_one_line_and_status_2(folder: Path, weights_uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in (
         ([f"{folder}/*.png", "--weights", weights_uri], "no image matches"),
         ([str(folder), "--weights", "nonsense"], "weights are 'nonsense'"),

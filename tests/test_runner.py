@@ -1,5 +1,6 @@
 """Where a pipeline runs: in this process unless told otherwise, and a bar that counts."""
 
+import argparse
 import os
 from typing import Any
 
@@ -9,7 +10,20 @@ from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptio
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipelines import counters
-from pipelines.runner import is_local, make_runner, parse_options, run_pipeline, show_progress
+from pipelines.runner import is_local, make_runner, parse_flags, run_pipeline, show_progress
+from q1net_core.errors import ConfigError
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="q1net some", description="Does 100% of it.", allow_abbrev=False)
+    parser.add_argument("inputs", nargs="*")
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--size", type=int, default=3, help="the size (%(default)s)")
+    return parser
+
+
+def parse_options(flags: list[str]) -> PipelineOptions:
+    return parse_flags(make_parser(), ["--output=o", *flags])[1]
 
 
 def local_mode(options: PipelineOptions) -> tuple[str, int, str]:
@@ -21,9 +35,7 @@ def local_mode(options: PipelineOptions) -> tuple[str, int, str]:
     )
 
 
-@pytest.mark.parametrize(
-    ("cores", "workers", "mode"), [({0}, 1, "in_memory"), ({1, 5, 7}, 3, "multi_threading")]
-)
+@pytest.mark.parametrize(("cores", "workers", "mode"), [({0}, 1, "in_memory"), ({1, 5, 7}, 3, "multi_threading")])
 def test_without_flags_all_allowed_cores_of_this_machine_work(
     cores: set[int], workers: int, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -31,6 +43,37 @@ def test_without_flags_all_allowed_cores_of_this_machine_work(
     options = parse_options([])
     assert local_mode(options) == ("FnApiRunner", workers, mode)
     assert is_local(options)
+
+
+def test_own_flags_and_those_of_beam_come_apart() -> None:
+    values, options = parse_flags(
+        make_parser(), ["a", "--project", "p", "--output", "o", "b", "--runner", "DataflowRunner", "--worker_zone=z"]
+    )
+    assert values == {"inputs": ["a", "b"], "output": "o", "size": 3}
+    assert options.view_as(GoogleCloudOptions).project == "p"
+
+
+def test_unknown_flags_are_mistakes_here_and_passed_on_elsewhere() -> None:
+    for flags in (["--sise=4"], ["--outpu=x"], ["--oops", "x"]):
+        with pytest.raises(ConfigError, match=f"unknown flags or values: {flags[0]}.*; see q1net some --help"):
+            parse_options(flags)
+    options = parse_options(["--runner=FlinkRunner", "--flag_of_tomorrow=1"])
+    assert options.get_all_options(retain_unknown_options=True)["flag_of_tomorrow"] in (1, "1")
+
+
+def test_help_and_usage_errors_are_the_commands_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_flags(make_parser(), ["--help"])
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: q1net some ")
+    assert "Does 100% of it." in printed
+    assert "the size (3)" in printed
+    assert "--project" not in printed
+    with pytest.raises(SystemExit) as caught:
+        parse_flags(make_parser(), ["a"])
+    assert caught.value.code == 2
+    assert "q1net some: error: the following arguments are required: --output" in capsys.readouterr().err
 
 
 def test_flags_about_workers_are_kept() -> None:
@@ -83,7 +126,7 @@ def test_a_pipeline_runs_to_its_end_and_counts_for_beam_too(capsys: pytest.Captu
     assert counters.tally()["rows"] - before == 3
     assert "3/3" in capsys.readouterr().err
     pipeline = beam.Pipeline(make_runner(parse_options(flags)), options=parse_options(flags))
-    pipeline | beam.Create([1, 2]) | beam.Map(count)  # noqa: B018 (Beam's way to add steps)
+    pipeline | beam.Create([1, 2]) | beam.Map(count)
     result = pipeline.run()
     result.wait_until_finish()
     (counter,) = result.metrics().query()["counters"]
@@ -93,7 +136,11 @@ def test_a_pipeline_runs_to_its_end_and_counts_for_beam_too(capsys: pytest.Captu
 def test_a_failing_pipeline_raises() -> None:
     with pytest.raises(Exception, match="division by zero"):
         run_pipeline(
-            lambda root: root | beam.Create([0]) | beam.Map(lambda number: 1 / number), parse_options([]), "rows", 1, "x"
+            lambda root: root | beam.Create([0]) | beam.Map(lambda number: 1 / number),
+            parse_options([]),
+            "rows",
+            1,
+            "x",
         )
 
 
