@@ -12,14 +12,14 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import counters, runner, tables, text
+from pipelines import runner, tables, text
 from pipelines.inference import Q1NetHandler
 from pipelines.sources import list_inputs
 from pipelines.transforms import Encoded, EstimateQuality, FusePredictions, ReadImages, SamplePatches
 from q1net_core import __version__, storage
 from q1net_core.codecs import CODECS, encode_jpeg
 from q1net_core.decode import decode
-from q1net_core.errors import ConfigError, WeightsError
+from q1net_core.errors import ConfigError, ImageError, WeightsError
 from q1net_core.estimator import EstimatorConfig
 from q1net_core.metrics import BANDS, QualityErrors
 from q1net_core.patches import DEFAULT_PATCHES
@@ -49,7 +49,10 @@ class EvaluateConfig:
 def compress_levels(lossless: Encoded, levels: tuple[int, ...]) -> Iterator[Encoded]:
     """A lossless image -> the JPEG files of all levels; the level travels as the image's group."""
     image, encoded = lossless
-    pixels = decode(encoded).pixels
+    try:
+        pixels = decode(encoded).pixels
+    except ImageError as error:
+        raise RuntimeError(f"{image.uri} is not usable for evaluation: {error.status}: {error}") from error
     for level in levels:
         yield replace(image, group=str(level), size_bytes=None), encode_jpeg(pixels, level)
 
@@ -58,7 +61,6 @@ def measure(record: ImageRecord) -> QualityErrors:
     """The errors of one estimate; raises RuntimeError for an image that gave none of the expected pixels."""
     if record.status is not Status.OK or record.estimate is None or record.image.group is None:
         raise RuntimeError(f"{record.image.uri} is not usable for evaluation: {record.status}: {record.error}")
-    counters.inc("rows")
     return QualityErrors.of(int(record.image.group), record.estimate.quality)
 
 
@@ -139,16 +141,16 @@ def render_bands(bands: list[dict[str, Any]]) -> str:
 
 
 def parse_levels(value: str) -> tuple[int, ...]:
-    """``1-100``, ``5-100:5`` or ``10,50,90`` -> levels."""
+    """``1-100``, ``5-100:5`` or ``10,50,90`` -> levels, each once."""
     try:
         levels: list[int] = []
         for part in value.split(","):
             ends, _, step = part.partition(":")
-            low, _, high = ends.partition("-")
-            levels += range(int(low), int(high or low) + 1, int(step or 1))
+            low, dash, high = ends.partition("-")
+            levels += range(int(low), int(high if dash else low) + 1, int(step or 1))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{value!r}; expected levels such as 1-100, 5-100:5 or 10,50,90") from None
-    return tuple(levels)
+    return tuple(dict.fromkeys(levels))
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -43,9 +43,12 @@ def parse_flags(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[dict[
     for action in beam_parser._actions:
         action.help = argparse.SUPPRESS
     usage = parser.format_usage().removeprefix("usage: ")
-    both = argparse.ArgumentParser(parents=[parser, beam_parser], add_help=False, allow_abbrev=False, usage=usage)
+    both = argparse.ArgumentParser(
+        parser.prog, usage, parents=[parser, beam_parser], add_help=False, allow_abbrev=False
+    )
     both.description, both.epilog = parser.description, parser.epilog
-    values, unknown = both.parse_known_args(argv)
+    # Intermixed, so that an INPUT after a flag is one too, and not lost among what nobody knows.
+    values, unknown = both.parse_known_intermixed_args(argv)
     beam_names = {action.dest for action in beam_parser._actions}
     own = {name: value for name, value in vars(values).items() if name not in beam_names}
     options = PipelineOptions(unknown, **{name: value for name, value in vars(values).items() if name in beam_names})
@@ -53,8 +56,11 @@ def parse_flags(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[dict[
         options.view_as(StandardOptions).runner = LOCAL_RUNNER
         if not any(argument.startswith("--direct_") for argument in argv):
             use_all_cores(options.view_as(DirectOptions))
-    if unknown and is_local(options):
-        raise ConfigError(f"unknown flags or values: {' '.join(unknown)}; see {parser.prog} --help")
+    if unknown and (is_local(options) or any(not argument.startswith("-") for argument in unknown)):
+        raise ConfigError(
+            f"unknown flags or values: {' '.join(unknown)}; see {parser.prog} --help. Flags for a remote runner that "
+            "Beam does not know are written --flag=value"
+        )
     return own, options
 
 
@@ -108,9 +114,9 @@ def run_pipeline(
 ) -> None:
     """Build and run to the end, with progress where it can be seen; raises whatever made the job fail."""
     if is_local(options):
-        # One model thread per worker thread; TensorFlow's own threading gains little on images of 256 patches.
+        # Worker threads call the model side by side; threads inside one call of 256 patches gain little.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-        os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(len(os.sched_getaffinity(0))))
         start_quietly()
     pipeline = beam.Pipeline(make_runner(options), options=options)
     build(pipeline)

@@ -33,6 +33,13 @@ def as_listed(image: str | ListedImage) -> ListedImage:
     return ListedImage(image) if isinstance(image, str) else image
 
 
+def count_row(record: ImageRecord) -> ImageRecord:
+    """Count a finished image where it finishes: after the Flatten, progress would show only at the end."""
+    counters.inc("rows")
+    counters.inc("rows_ok" if record.status is Status.OK else "rows_failed")
+    return record
+
+
 class ReadImages(beam.PTransform):
     """uri or ListedImage -> (ListedImage, bytes), several reads at a time; failures go to the output FINISHED."""
 
@@ -67,7 +74,7 @@ class ReadFn(beam.DoFn):
             seconds, encoded = read
             counters.inc("read_usec", seconds)
             if isinstance(encoded, ImageRecord):
-                yield TaggedOutput(FINISHED, encoded)
+                yield TaggedOutput(FINISHED, count_row(encoded))
             else:
                 counters.inc("bytes_read", len(encoded))
                 yield image, encoded
@@ -99,7 +106,7 @@ def sample(encoded: Encoded, config: EstimatorConfig) -> Iterator[Any]:
     """The patches of one image, or its finished record."""
     with counters.timed("sample_usec"):
         sampled = estimator.sample_image(*encoded, config)
-    yield TaggedOutput(FINISHED, sampled) if isinstance(sampled, ImageRecord) else sampled
+    yield TaggedOutput(FINISHED, count_row(sampled)) if isinstance(sampled, ImageRecord) else sampled
 
 
 class EstimateQuality(beam.PTransform):
@@ -137,7 +144,7 @@ class FusePredictions(beam.PTransform):
 def fuse(predictions: PatchPredictions, config: EstimatorConfig) -> ImageRecord:
     """The finished record of one image, timed."""
     with counters.timed("fuse_usec"):
-        return estimator.fuse_predictions(predictions, config)
+        return count_row(estimator.fuse_predictions(predictions, config))
 
 
 class EstimateImages(beam.PTransform):
@@ -174,11 +181,4 @@ class EstimateImages(beam.PTransform):
             | "FusePredictions" >> FusePredictions(self.config)
         )
         finished = (fused, read[FINISHED], sampled[FINISHED])
-        return finished | "Finished" >> beam.Flatten() | "CountRows" >> beam.Map(count_row)
-
-
-def count_row(record: ImageRecord) -> ImageRecord:
-    """Count a finished image."""
-    counters.inc("rows")
-    counters.inc("rows_ok" if record.status is Status.OK else "rows_failed")
-    return record
+        return finished | "Finished" >> beam.Flatten()

@@ -1,7 +1,7 @@
 """Images per second of the pipeline and of the plain loop, on the same files in the same run: `make bench`.
 
-Each way runs in a process of its own, once with few images and once with all; the difference is the time per image
-once started, whatever starting cost. Compare the ratios: absolute times drift with the machine.
+Each way runs in a process of its own and is timed from its first finished image to its last, without the start-up that
+both pay. Compare the ratios: absolute times drift with the machine.
 """
 
 import json
@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PIL import Image
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
 WIDTH, HEIGHT = 1632, 1224
-FEW, ALL = 40, 200
+IMAGES = 200
 STEPS = ("read", "sample", "predict", "fuse")
 WAYS = {
     "plain loop, 1 thread": ("plain", 1),
@@ -30,7 +31,7 @@ WAYS = {
 def make_corpus(folder: Path) -> None:
     """Two-megapixel JPEG files at all kinds of levels: bundled photographs, mirrored and laid side by side."""
     photographs = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(PHOTOGRAPHS.glob("*/*.jpg"))]
-    for number in range(ALL):
+    for number in range(IMAGES):
         photo = np.roll(photographs[number % len(photographs)], 64 * number, axis=1)
         wide = np.concatenate([photo, photo[:, ::-1]], axis=1)
         tall = np.concatenate([wide, wide[::-1]], axis=0)
@@ -57,6 +58,7 @@ def run_plain(files: list[str]) -> None:
             predictions = predict_patches(model, [sampled])[0]
         with counters.timed("fuse_usec"):
             fuse_predictions(predictions, config)
+        counters.inc("rows")
 
 
 def run_audit(files: list[str], workers: int) -> None:
@@ -70,52 +72,55 @@ def run_audit(files: list[str], workers: int) -> None:
         raise SystemExit(status)
 
 
-def measure(way: str, count: int, folder: str) -> None:
+def measure(way: str, folder: str) -> None:
     """In a process of its own: run one way and print what it took as JSON."""
     kind, workers = WAYS[way]
-    files = sorted(str(path) for path in Path(folder).glob("*.jpg"))[:count]
-    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    start = time.perf_counter()
+    files = sorted(str(path) for path in Path(folder).glob("*.jpg"))
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    from pipelines import counters
+
+    seen: list[tuple[float, dict[str, int]]] = []
+    finished = threading.Event()
+
+    def watch() -> None:
+        while not finished.wait(0.01):
+            seen.append((time.perf_counter(), counters.tally()))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     if kind == "plain":
         run_plain(files)
     else:
         run_audit(files, workers)
-    from pipelines import counters
-
-    tally = counters.tally()
-    result = {
-        "seconds": time.perf_counter() - start,
-        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-    print(json.dumps(result | {step: tally[f"{step}_usec"] / 1e6 for step in STEPS}))
+    seen.append((time.perf_counter(), counters.tally()))
+    finished.set()
+    watcher.join()
+    start, first = next((moment, tally) for moment, tally in seen if tally.get("rows"))
+    end, last = next((moment, tally) for moment, tally in seen if tally.get("rows") == len(files))
+    result = {"seconds": end - start, "images": last["rows"] - first["rows"]}
+    result |= {step: (last[f"{step}_usec"] - first[f"{step}_usec"]) / 1e6 for step in STEPS}
+    print(json.dumps(result | {"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
 def main() -> None:
     """Measure all ways and print the table."""
     cores = len(os.sched_getaffinity(0))
-    print(f"{ALL} JPEG files of {WIDTH} x {HEIGHT} pixels, 256 patches each, {cores} cores")
+    print(f"{IMAGES} JPEG files of {WIDTH} x {HEIGHT} pixels, 256 patches each, {cores} cores")
     print(f"{'':<24}{'images/s':>10}{'ms/image':>10}{'peak MB':>9}   share of time: {', '.join(STEPS)}, rest")
     with tempfile.TemporaryDirectory() as folder:
         make_corpus(Path(folder))
         for way, (_, workers) in WAYS.items():
-            few, everything = (
-                json.loads(
-                    subprocess.run(
-                        [sys.executable, __file__, way, str(count), folder], capture_output=True, check=True, text=True
-                    ).stdout.splitlines()[-1]
-                )
-                for count in (FEW, ALL)
-            )
-            spent = {name: everything[name] - few[name] for name in everything}
-            seconds = spent["seconds"] / (ALL - FEW)
-            threads = workers or cores
-            shares = [spent[step] / (spent["seconds"] * threads) for step in STEPS]
+            command = [sys.executable, __file__, way, folder]
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+            spent = json.loads(done.stdout.splitlines()[-1])
+            rate = spent["images"] / spent["seconds"]
+            shares = [spent[step] / (spent["seconds"] * (workers or cores)) for step in STEPS]
             shown = ", ".join(f"{share:.1%}" for share in [*shares, 1 - sum(shares)])
-            print(f"{way:<24}{1 / seconds:>10.1f}{1000 * seconds:>10.1f}{everything['megabytes']:>9.0f}   {shown}")
+            print(f"{way:<24}{rate:>10.1f}{1000 / rate:>10.1f}{spent['megabytes']:>9.0f}   {shown}")
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 1:
         main()
     else:
-        measure(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+        measure(sys.argv[1], sys.argv[2])

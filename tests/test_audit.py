@@ -336,7 +336,7 @@ def test_runs_sort_by_the_time_they_started_and_stay_apart(small_folder: Path, t
         (["{images}", "--group", "x"], "--group is 'x'; expected a capture"),
         (["{images}", "--group-column", "site"], "--group-column is 'site'; it needs --manifest"),
         (["--manifest", "m.csv", "--group", "(x)", "--group-column", "site"], "either --group or --group-column"),
-        (["{images}", "--treshold", "50"], "unknown flags or values: --treshold; see q1net audit --help"),
+        (["{images}", "--treshold", "50"], "unknown flags or values: --treshold 50; see q1net audit --help"),
         (["{images}", "--group-col=x"], "unknown flags or values: --group-col=x; see"),
         (["{images}", "--weights", "q1net-k999"], r"weights are 'q1net-k999'; expected the URI of a \.keras file"),
         (["{images}", "--weights", "{images}/gone.keras"], r"gone\.keras cannot be used: nothing at"),

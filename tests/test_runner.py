@@ -109,8 +109,7 @@ def test_the_bar_shows_what_was_counted_since_it_began(capsys: pytest.CaptureFix
 
 def test_the_bar_ends_with_the_error_of_the_job(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError), show_progress("rows", 2, "image"):
-        counters.inc("rows")
-        raise ZeroDivisionError
+        raise ZeroDivisionError(counters.inc("rows"))
     assert "1/2" in capsys.readouterr().err
 
 
@@ -134,14 +133,11 @@ def test_a_pipeline_runs_to_its_end_and_counts_for_beam_too(capsys: pytest.Captu
 
 
 def test_a_failing_pipeline_raises() -> None:
+    def build(root: beam.Pipeline) -> beam.PCollection[float]:
+        return root | beam.Create([0]) | beam.Map(lambda number: 1 / number)
+
     with pytest.raises(Exception, match="division by zero"):
-        run_pipeline(
-            lambda root: root | beam.Create([0]) | beam.Map(lambda number: 1 / number),
-            parse_options([]),
-            "rows",
-            1,
-            "x",
-        )
+        run_pipeline(build, parse_options([]), "rows", 1, "image")
 
 
 def test_counters_have_documented_names_only() -> None:

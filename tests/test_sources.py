@@ -158,7 +158,7 @@ def test_kept_inputs_come_back_as_they_were_from_several_files(tmp_path: Path, m
     assert [Path(uri).name for uri in uris] == [f"inputs-0000{number}.parquet" for number in range(3)]
     back = [list(read_inputs(uri)) for uri in uris]
     assert [len(part) for part in back] == [2, 2, 1]
-    assert sum(back, []) == images
+    assert [image for part in back for image in part] == images
     modified = back[0][0].modified
     assert modified is not None
     assert modified.tzinfo is UTC

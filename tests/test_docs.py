@@ -1,0 +1,134 @@
+"""What the README and the Makefile tell users is true: flags, columns, statuses, counters, files and the example."""
+
+import re
+import subprocess
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+
+from pipelines import audit, cli, evaluate, predict
+from pipelines.counters import COUNTERS
+from pipelines.tables import AUDIT_SCHEMA
+from q1net_core.jpeg_header import HEADER_MATCHES
+from q1net_core.model import VARIANTS
+from q1net_core.records import Status
+from training import __main__ as train
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PARSERS = {
+    "audit": audit.make_parser(),
+    "evaluate": evaluate.make_parser(),
+    "predict": predict.make_parser(),
+    "train": train.make_parser(),
+}
+
+
+def table(first_header: str) -> dict[str, list[str]]:
+    """The README's table whose first header is given: first cell without backticks -> the other cells."""
+    lines = README.split(f"| {first_header} |", 1)[1].splitlines()[2:]
+    rows = [line.removeprefix("| ").removesuffix("|").split(" | ") for line in lines[: lines.index("")]]
+    return {cells[0].strip("` "): [cell.strip() for cell in cells[1:]] for cells in rows}
+
+
+def flags_of(parser: ArgumentParser) -> set[str]:
+    return {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")} - {"--help"}
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_columns_are_documented_in_order_with_their_types() -> None:
+    documented = [(name, cells[0]) for name, cells in table("column").items()]
+    assert documented == [(field.name, str(field.type)) for field in AUDIT_SCHEMA]
+
+
+def test_statuses_are_documented() -> None:
+    assert list(table("status")) == [status.value for status in Status]
+
+
+def test_counters_are_documented_with_their_meaning() -> None:
+    assert {name: cells[0] for name, cells in table("counter").items()} == COUNTERS
+
+
+def test_header_matches_are_documented() -> None:
+    assert set(re.findall(r"`(\w+)`", " ".join(table("column")["header_match"]))) == set(HEADER_MATCHES)
+
+
+@pytest.mark.parametrize(
+    ("command", "title"), [("audit", "Audit"), ("predict", "Predict"), ("evaluate", "Evaluate and train")]
+)
+def test_every_flag_of_a_command_is_documented(command: str, title: str) -> None:
+    assert flags_of(PARSERS[command]) <= set(re.findall(r"--[a-z-]+", section(title) + section("Audit")))
+
+
+def test_the_flags_of_train_are_documented_in_its_table() -> None:
+    rows = section("Evaluate and train").split("| flag |", 1)[1]
+    assert set(re.findall(r"--[a-z-]+", rows)) >= flags_of(PARSERS["train"])
+
+
+def test_no_flag_is_documented_that_does_not_exist() -> None:
+    of_beam = {"--runner", "--project", "--region", "--setup_file", "--temp_location", "--no_save_main_session"}
+    known = set().union(*map(flags_of, PARSERS.values())) | of_beam | {"--help"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z_-]+", README)) <= known
+
+
+def test_every_command_of_the_readme_parses() -> None:
+    """Each `q1net ...` line in a code block, continued lines joined, is accepted by its parser."""
+    blocks = [block for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M) if not language]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    commands = [line.split("q1net ", 1)[1] for line in lines if re.match(r"(\.venv/bin/)?q1net ", line)]
+    assert len(commands) >= 8
+    for command in commands:
+        name, *arguments = re.findall(r"'[^']*'|\S+", command)
+        if name == "--help":
+            continue
+        values, _ = PARSERS[name].parse_known_args([argument.strip("'") for argument in arguments])
+        assert values is not None
+
+
+def test_documented_commands_are_the_commands() -> None:
+    assert set(PARSERS) == set(cli.COMMANDS)
+
+
+def test_trainable_variants_are_documented() -> None:
+    documented = re.search(r"\| `--variant NAME` \| (.*?) \|", README)
+    assert documented is not None
+    assert set(re.findall(r"`([\w-]+)`", documented[1])) == {name for name, c in VARIANTS.items() if c.alpha == 2}
+
+
+def test_files_the_documents_name_exist() -> None:
+    text = README + (ROOT / "ARCHITECTURE.md").read_text()
+    links = [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
+    modules = re.findall(r"`((?:q1net_core|pipelines|training|tests)/[\w/.]+)`", text)
+    assert links
+    assert modules
+    assert [name for name in links + modules if not (ROOT / name).exists()] == []
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make ([\w-]+)", README, re.M):
+        assert f"\n{target}:" in makefile
+
+
+def test_the_demo_output_has_the_lines_a_run_prints() -> None:
+    shown = README.split("<!-- demo -->\n```\n", 1)[1].split("```", 1)[0]
+    files = sorted(path for path in (ROOT / "tests/photographs").glob("*/*") if path.suffix in (".jpg", ".png"))
+    lines = shown.splitlines()
+    assert lines[0].split() == ["image", "status", "format", "header", "quality", "confidence", "patches"]
+    assert [line.split()[0] for line in lines[2 : 2 + len(files)]] == [
+        str(path.relative_to(ROOT / "tests/photographs")) for path in files
+    ]
+
+
+def test_the_library_example_runs_as_written() -> None:
+    code = README.split("```python\n", 1)[1].split("```", 1)[0]
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    printed = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
+    assert abs(int(printed["tests/photographs/camera/hats.jpg"]) - 90) <= 4
+    assert abs(int(printed["tests/photographs/messenger/wreck.png"]) - 70) <= 4
