@@ -311,7 +311,7 @@ def test_threshold_must_answer_for_nearly_all_images() -> None:
         ({"batch_size": 0}, "batch_size is 0"),
         ({"steps": 2}, "steps is 2; expected more than the 2 warm-up steps"),
         ({"validation_every": 0}, "validation_every is 0"),
-        ({"validation_every": 5}, "validation_every is 5 and steps is 12; expected steps to be a multiple"),
+        ({"validation_every": 5}, "validation_every is 5 and steps is 12; expected a multiple"),
         ({"levels_per_location": 0}, "batch_size is 32; expected a positive multiple of 0"),
         ({"variant": "q1net-regressor"}, "no confidence output"),
     ],

@@ -49,7 +49,7 @@ class TrainConfig:
             raise ConfigError(f"steps is {self.steps}; expected more than the {self.warmup_steps} warm-up steps")
         if self.validation_every < 1 or self.steps % self.validation_every:
             raise ConfigError(
-                f"validation_every is {self.validation_every} and steps is {self.steps}; expected steps to be a multiple"
+                f"validation_every is {self.validation_every} and steps is {self.steps}; expected a multiple"
             )
 
 
