@@ -5,13 +5,20 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from io import BytesIO
+
+from PIL import Image
 
 from pipelines import tables, text
 from pipelines.quiet import start_quietly
 from pipelines.sources import list_inputs
+from q1net_core import storage
+from q1net_core.decode import decode
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import EstimatorConfig, estimate_image
-from q1net_core.records import Status
+from q1net_core.overlay import draw_overlay
+from q1net_core.patches import sample_blocks, sample_patches
+from q1net_core.records import ListedImage, Status
 from q1net_core.weights import Q1Net, read_weights
 
 
@@ -22,6 +29,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder or glob; local, gs://, s3://, ...")
     parser.add_argument("--json", action="store_true", help="one JSON object per line, the columns of the audit table")
+    parser.add_argument(
+        "--overlay", metavar="OUT.png", help="of a single image, also draw the patches by quality and confidence"
+    )
     parser.add_argument("--weights", default="q1net-k8", metavar="NAME", help="variant, or a .keras file (%(default)s)")
     return parser
 
@@ -31,15 +41,22 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return make_parser().parse_args(argv)
 
 
-def predict(images: list[str], weights: str) -> Iterator[tables.Row]:
-    """Rows of the audit table for all matched images, in order."""
-    file = read_weights(weights)
-    listed = list(list_inputs(images))
-    start_quietly()
-    model, config = Q1Net(file), EstimatorConfig(threshold=file.threshold)
-    stamp = tables.Stamp(file.variant, file.sha256)
+def predict(listed: list[ListedImage], model: Q1Net, config: EstimatorConfig) -> Iterator[tables.Row]:
+    """Rows of the audit table, in order."""
+    stamp = tables.Stamp(model.weights.variant, model.weights.sha256)
     for image in listed:
         yield tables.to_row(estimate_image(image, model, config), stamp)
+
+
+def write_overlay(uri: str, image: ListedImage, model: Q1Net, config: EstimatorConfig) -> None:
+    """Draw one image's patches as a PNG; raises ImageError if it has none."""
+    pixels = decode(storage.read_bytes(image.uri, config.limits.max_bytes), config.limits).pixels
+    quality, confidence = model.predict(sample_patches(pixels, config.patches))
+    height, width = pixels.shape[:2]
+    blocks = sample_blocks(height, width, config.patches)
+    buffer = BytesIO()
+    Image.fromarray(draw_overlay(pixels, blocks, quality, confidence, config.threshold)).save(buffer, "PNG")
+    storage.write_bytes(uri, buffer.getvalue())
 
 
 def to_line(row: tables.Row) -> str:
@@ -58,9 +75,17 @@ def run(argv: list[str]) -> int:
     options = parse(argv)
     failures = 0
     try:
-        for row in predict(options.images, options.weights):
+        listed = list(list_inputs(options.images))
+        if options.overlay and len(listed) != 1:
+            raise ConfigError(f"--overlay draws one image; {len(listed)} were given")
+        file = read_weights(options.weights)
+        start_quietly()
+        model, config = Q1Net(file), EstimatorConfig(threshold=file.threshold)
+        for row in predict(listed, model, config):
             failures += row["status"] != Status.OK
             print(json.dumps(row, default=datetime.isoformat) if options.json else to_line(row), flush=True)
+        if options.overlay and not failures:
+            write_overlay(options.overlay, listed[0], model, config)
     except (ConfigError, WeightsError) as error:
         print(f"q1net predict: {error}", file=sys.stderr)
         return 2

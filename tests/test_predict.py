@@ -10,6 +10,7 @@ from pipelines.cli import main
 from pipelines.predict import to_line
 from pipelines.tables import AUDIT_SCHEMA, Stamp, to_row
 from q1net_core.estimator import EstimatorConfig, estimate_image
+from q1net_core.overlay import LEGEND_HEIGHT
 from q1net_core.records import Estimate, ImageInfo, ImageRecord, ListedImage, Status
 from q1net_core.storage import list_images
 from q1net_core.weights import Q1Net, read_weights
@@ -80,3 +81,20 @@ def test_lines_tell_answers_from_missing_ones() -> None:
     assert to_line(unsure | {"header_quality": 95.0}).endswith("is confident, header says 95")
     failed = to_row(ImageRecord(image, Status.CORRUPT, "cut short", info, None), STAMP)
     assert to_line(failed) == "a.png: corrupt: cut short"
+
+
+def test_the_overlay_is_a_png_of_the_image_and_its_scale(folder: Path, weights_uri: str) -> None:
+    out = folder / "drawn" / "overlay.png"
+    assert main(["predict", f"{folder}/a.jpg", "--overlay", str(out), "--weights", weights_uri]) == 0
+    with Image.open(out) as drawn:
+        assert drawn.format == "PNG"
+        assert drawn.size == (80, 80 + LEGEND_HEIGHT)
+
+
+def test_an_overlay_of_several_images_is_refused_before_any_is_read(
+    folder: Path, weights_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(folder), "--overlay", f"{folder}/o.png", "--weights", weights_uri]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "--overlay draws one image; 2 were given" in captured.err
