@@ -17,8 +17,8 @@ STANDARD_OR_NUMPY_ONLY = ("q1net_core.records", "q1net_core.errors")
 LIGHT = [
     f"q1net_core.{name}"
     for name in (
-        "codecs", "decode", "errors", "estimator", "fusion", "jpeg_header", "jpeg_tables", "metrics", "patches",
-        "records", "storage",
+        "codecs", "decode", "decode_guards", "errors", "estimator", "fusion", "jpeg_header", "jpeg_tables", "metrics",
+        "patches", "records", "sniff", "storage",
     )
 ]  # fmt: skip
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
