@@ -16,7 +16,7 @@ from pipelines.transforms import EstimateImages
 from q1net_core import storage
 from q1net_core.decode import Limits
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.estimator import EstimatorConfig
+from q1net_core.estimator import configure
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import ListedImage
 from q1net_core.weights import read_weights
@@ -53,11 +53,7 @@ class AuditImages(beam.PTransform):
     ) -> None:
         super().__init__()
         file = read_weights(weights)
-        self.config = EstimatorConfig(
-            threshold=file.threshold if threshold is None else threshold,
-            patches=patches,
-            limits=Limits(max_bytes, max_pixels),
-        )
+        self.config = configure(file.rule(), threshold, patches, Limits(max_bytes, max_pixels))
         self.stamp = tables.Stamp(file.variant, file.sha256)
         self.handler = Q1NetHandler(weights, file.sha256, accelerator=accelerator is not None)
         self.accelerator, self.redistribute = accelerator, redistribute

@@ -20,7 +20,8 @@ from q1net_core import __version__, storage
 from q1net_core.codecs import CODECS, encode_jpeg
 from q1net_core.decode import decode
 from q1net_core.errors import ConfigError, ImageError, WeightsError
-from q1net_core.estimator import EstimatorConfig
+from q1net_core.estimator import configure
+from q1net_core.fusion import FUSIONS
 from q1net_core.metrics import BANDS, QualityErrors
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import ImageRecord, ListedImage, Status
@@ -37,6 +38,7 @@ class EvaluateConfig:
     output: str
     levels: tuple[int, ...] = tuple(LEVELS)
     weights: str = "q1net-k8"
+    fusion: str | None = None
     threshold: float | None = None
     patches: int = DEFAULT_PATCHES
 
@@ -80,9 +82,9 @@ def write_metrics(errors: QualityErrors, uri: str, about: dict[str, Any]) -> str
 def build(root: beam.Pipeline, config: EvaluateConfig, images: list[ListedImage]) -> beam.PCollection[str]:
     """The whole pipeline; its one output element is the uri of metrics.json."""
     file = read_weights(config.weights)
-    estimator = EstimatorConfig(file.threshold if config.threshold is None else config.threshold, config.patches)
+    estimator = configure(file.rule(config.fusion), config.threshold, config.patches)
     about = {
-        "arguments": asdict(config) | {"threshold": estimator.threshold},
+        "arguments": asdict(config) | {"threshold": estimator.threshold, "fusion": estimator.fusion},
         "images": len(images),
         "versions": {"q1net": __version__, "variant": file.variant, "weights_sha256": file.sha256},
     }
@@ -167,6 +169,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--levels", type=parse_levels, default=tuple(LEVELS), metavar="LEVELS", help="1-100, 5-100:5 or 10,50,90 (all)"
     )
     parser.add_argument("--weights", default="q1net-k8", metavar="NAME", help="variant, or a .keras file (%(default)s)")
+    parser.add_argument("--fusion", choices=list(FUSIONS), help="how patches become one estimate (the weights' best)")
     parser.add_argument("--threshold", type=float, help="confidence a patch must exceed, 0-100 (the weights' own)")
     parser.add_argument(
         "--patches", type=int, default=DEFAULT_PATCHES, help="patches per image, a square (%(default)s)"

@@ -15,7 +15,7 @@ from pipelines.sources import list_inputs
 from q1net_core import storage
 from q1net_core.decode import decode
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.estimator import EstimatorConfig, estimate_image
+from q1net_core.estimator import EstimatorConfig, configure, estimate_image
 from q1net_core.overlay import draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
 from q1net_core.records import ListedImage, Status
@@ -80,7 +80,7 @@ def run(argv: list[str]) -> int:
             raise ConfigError(f"--overlay draws one image; {len(listed)} were given")
         file = read_weights(options.weights)
         start_quietly()
-        model, config = Q1Net(file), EstimatorConfig(threshold=file.threshold)
+        model, config = Q1Net(file), configure(file.rule())
         for row in predict(listed, model, config):
             failures += row["status"] != Status.OK
             print(json.dumps(row, default=datetime.isoformat) if options.json else to_line(row), flush=True)

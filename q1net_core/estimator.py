@@ -17,7 +17,9 @@ from q1net_core.errors import ConfigError, ImageError
 from q1net_core.jpeg_header import read_jpeg_header
 from q1net_core.patches import DEFAULT_PATCHES, sample_patches, side_of
 from q1net_core.records import (
+    Calibration,
     Float32Array,
+    FusionRule,
     ImageInfo,
     ImagePatches,
     ImageRecord,
@@ -38,11 +40,12 @@ class PatchModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EstimatorConfig:
-    """How images are sampled and judged: ``patches`` per image (a square), ``threshold`` 0-100, decoding ``limits``."""
+    """How images are sampled and judged: ``patches`` per image (a square), the fusion rule, decoding ``limits``."""
 
     threshold: float
     patches: int = DEFAULT_PATCHES
     fusion: str = "paper"
+    calibration: Calibration = ()
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -51,6 +54,17 @@ class EstimatorConfig:
             raise ConfigError(f"confidence threshold is {self.threshold}; expected 0 <= threshold < 100")
         if self.fusion not in fusion.FUSIONS:
             raise ConfigError(f"fusion is {self.fusion!r}; expected one of {', '.join(fusion.FUSIONS)}")
+
+
+def configure(
+    rule: FusionRule,
+    threshold: float | None = None,
+    patches: int = DEFAULT_PATCHES,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+) -> EstimatorConfig:
+    """The config of a fusion rule, with another threshold than the chosen one if it is given."""
+    chosen = rule.threshold if threshold is None else threshold
+    return EstimatorConfig(chosen, patches, rule.fusion, rule.calibration, limits)
 
 
 def failed(image: ListedImage, error: ImageError, info: ImageInfo = ImageInfo()) -> ImageRecord:  # noqa: B008 (frozen)
@@ -103,6 +117,8 @@ def fuse_predictions(predictions: PatchPredictions, config: EstimatorConfig) -> 
     """One image's predictions -> its finished record."""
     rule = fusion.FUSIONS[config.fusion]
     estimate = rule(predictions.quality, predictions.confidence, config.threshold)
+    if estimate.quality is not None:
+        estimate = replace(estimate, quality=fusion.calibrate(estimate.quality, config.calibration))
     return ImageRecord(predictions.image, Status.OK, None, predictions.info, estimate)
 
 

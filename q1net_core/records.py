@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
+# Pairs of (fused quality, true quality), ascending in both.
+Calibration = tuple[tuple[float, float], ...]
 
 
 class Status(StrEnum):
@@ -113,6 +115,15 @@ class Estimate:
     spread: float | None
     patches: int
     patches_used: int
+
+
+@dataclass(frozen=True, slots=True)
+class FusionRule:
+    """A rule of FUSIONS with what was chosen for it on validation images: confidence threshold 0-100, calibration."""
+
+    fusion: str
+    threshold: float
+    calibration: Calibration = ()
 
 
 @dataclass(frozen=True, slots=True)

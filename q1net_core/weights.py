@@ -3,7 +3,7 @@
 Layer: fsspec through storage; no beam, no pyarrow. Keras is imported with the first model, not with this module, so
 that whoever only starts a run on other machines needs no TensorFlow.
 
-Beside a weights file NAME.keras lies its card NAME.json: sha256, threshold, variant, and how it was trained.
+Beside a weights file NAME.keras lies its card NAME.json: sha256, variant, fusion rules, and how it was trained.
 """
 
 import json
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from q1net_core import storage
-from q1net_core.errors import ImageError, WeightsError
+from q1net_core.errors import ConfigError, ImageError, WeightsError
 from q1net_core.patches import PATCH
-from q1net_core.records import Float32Array, UInt8Array
+from q1net_core.records import Float32Array, FusionRule, UInt8Array
 
 if TYPE_CHECKING:
     import keras
@@ -32,12 +32,20 @@ PATCHES_PER_CALL = 256
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Verified weights: the file's ``content``, its sha256, its variant and the confidence threshold chosen for it."""
+    """Verified weights: the file's ``content``, its sha256 and variant, and its fusion rules, the best first."""
 
     variant: str
     content: bytes
     sha256: str
-    threshold: float
+    rules: tuple[FusionRule, ...]
+
+    def rule(self, fusion: str | None = None) -> FusionRule:
+        """The best fusion rule, or the one of that name; raises ConfigError if none was chosen for these weights."""
+        for rule in self.rules:
+            if fusion in (None, rule.fusion):
+                return rule
+        names = ", ".join(rule.fusion for rule in self.rules)
+        raise ConfigError(f"fusion is {fusion!r}; these weights have {names}")
 
 
 def packaged_variants() -> list[str]:
@@ -61,14 +69,18 @@ def read_weights(source: str) -> WeightsFile:
     try:
         content = storage.read_bytes(source, MAX_WEIGHTS_BYTES)
         card = json.loads(storage.read_bytes(card_uri, MAX_WEIGHTS_BYTES))
-        variant, digest, threshold = str(card["variant"]), str(card["sha256"]), float(card["threshold"])
+        variant, digest = str(card["variant"]), str(card["sha256"])
+        rules = tuple(
+            FusionRule(str(name), float(rule["threshold"]), tuple((float(a), float(b)) for a, b in rule["calibration"]))
+            for name, rule in card["fusions"].items()
+        )
     except ImageError as error:
         raise WeightsError(
             f"weights {source} cannot be used: {error}; expected a .keras file and {card_uri}"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
-            f"weights card {card_uri} is not usable ({error!r}); expected JSON with variant, sha256 and threshold, "
+            f"weights card {card_uri} is not usable ({error!r}); expected JSON with variant, sha256 and fusions, "
             "as the trainer writes it"
         ) from error
     actual = sha256(content).hexdigest()
@@ -77,7 +89,7 @@ def read_weights(source: str) -> WeightsFile:
             f"weights {source} have sha256 {actual}; its card says {digest}. The file is damaged or from another "
             "training: fetch both files again"
         )
-    return WeightsFile(variant, content, digest, threshold)
+    return WeightsFile(variant, content, digest, rules)
 
 
 class Q1Net:

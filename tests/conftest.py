@@ -21,5 +21,5 @@ def weights_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     model = build_model(VARIANTS[variant])
     model.set_weights([array * 1.5 if array.ndim > 1 else array for array in model.get_weights()])
     uri: Path = tmp_path_factory.mktemp("weights") / "untrained.keras"
-    write_weights(model, str(uri), {"variant": variant, "threshold": 60})
+    write_weights(model, str(uri), {"variant": variant, "fusions": {"paper": {"threshold": 60, "calibration": []}}})
     return str(uri)

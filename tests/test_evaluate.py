@@ -50,7 +50,7 @@ def errors_by_hand(folder: Path, weights_uri: str, threshold: float, patches: in
 def test_metrics_are_those_of_the_plain_computation(
     threshold: float | None, lossless: Path, weights_uri: str, tmp_path: Path
 ) -> None:
-    config = EvaluateConfig(str(lossless), str(tmp_path / "out"), LEVELS, weights_uri, threshold, patches=16)
+    config = EvaluateConfig(str(lossless), str(tmp_path / "out"), LEVELS, weights_uri, threshold=threshold, patches=16)
     metrics = evaluate(config, ONE_THREAD)
     assert metrics == json.loads((tmp_path / "out" / "metrics.json").read_text())
     errors = errors_by_hand(lossless, weights_uri, threshold or 60.0, 16)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from q1net_core.fusion import FUSIONS, fuse_median
+from q1net_core.fusion import FUSIONS, calibrate, fuse_median, fuse_weighted_median
 from q1net_core.records import Estimate, Float32Array
 
 Rule = Callable[[Float32Array, Float32Array, float], Estimate]
@@ -69,8 +69,43 @@ def test_estimate_is_plain_numbers(rule: Rule) -> None:
 def test_median_confidence_and_spread_by_hand() -> None:
     quality = np.float32([10, 90, 20, 40, 30, 99])
     confidence = np.float32([97, 96, 99, 98, 96.5, 12])
-    # Confident: 10, 20, 30, 40; quartiles 17.5 and 32.5.
-    assert fuse_median(quality, confidence, 96.0) == Estimate(25.0, 97.5, 15.0, patches=6, patches_used=4)
+    # Confident: 10, 20, 30, 40; Hazen's quartiles 15 and 35.
+    assert fuse_median(quality, confidence, 96.0) == Estimate(25.0, 97.5, 20.0, patches=6, patches_used=4)
+
+
+def test_weights_are_the_inverse_of_the_predicted_error() -> None:
+    # Weights 1, 1/2, 1/4 and, since errors below half a level are not believed, 2: in order of quality 2, 1, 1/2, 1/4.
+    quality = np.float32([20, 40, 60, 10, 99])
+    confidence = np.float32([99, 98, 96, 99.9, 80])
+    estimate = fuse_weighted_median(quality, confidence, 90.0)
+    middles = np.array([1, 2.5, 3.25, 3.625]) / 3.75
+    assert estimate.quality == pytest.approx(np.interp(0.5, middles, [10, 20, 40, 60]))
+    assert estimate.patches_used == 4
+    assert 10 < estimate.quality < fuse_median(quality, confidence, 90.0).quality
+
+
+@bounded
+@given(st.lists(values, min_size=1, max_size=40))
+def test_equally_sure_patches_are_fused_as_in_the_paper(qualities: list[float]) -> None:
+    quality, confidence = np.float32(qualities), np.full(len(qualities), 97, np.float32)
+    weighted, plain = fuse_weighted_median(quality, confidence, 90.0), fuse_median(quality, confidence, 90.0)
+    assert weighted.quality == pytest.approx(plain.quality)
+    assert weighted.spread == pytest.approx(plain.spread, abs=1e-6)
+
+
+@bounded
+@given(
+    st.floats(0, 100), st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, unique_by=lambda p: p[0])
+)
+def test_calibration_is_monotone_within_its_range_and_nothing_changes_nothing(
+    quality: float, pairs: list[tuple[float, float]]
+) -> None:
+    fused, true = sorted(pair[0] for pair in pairs), sorted(pair[1] for pair in pairs)
+    calibration = tuple(zip(fused, true, strict=True))
+    assert calibrate(quality, ()) == quality
+    assert true[0] <= calibrate(quality, calibration) <= true[-1]
+    assert calibrate(quality, calibration) <= calibrate(min(quality + 1, 100), calibration) + 1e-9
+    assert calibrate(fused[0], calibration) == pytest.approx(true[0])
 
 
 @bounded
@@ -81,4 +116,5 @@ def test_median_and_spread_are_numpys(pairs: list[tuple[float, float]]) -> None:
     wide = np.sort(quality.astype(np.float64))
     assert estimate.quality == pytest.approx(np.median(wide))
     assert estimate.confidence == pytest.approx(np.median(confidence.astype(np.float64)), rel=1e-6)
-    assert estimate.spread == pytest.approx(np.quantile(wide, 0.75) - np.quantile(wide, 0.25))
+    low, high = np.quantile(wide, (0.25, 0.75), method="hazen")
+    assert estimate.spread == pytest.approx(high - low, abs=1e-6)

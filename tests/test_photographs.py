@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from q1net_core.estimator import EstimatorConfig, estimate_image
+from q1net_core.estimator import configure, estimate_image
 from q1net_core.records import ImageRecord, ListedImage, Status
 from q1net_core.weights import PACKAGED, Q1Net, packaged_variants, read_weights
 
@@ -16,7 +16,7 @@ TRUTH = list(csv.DictReader((PHOTOGRAPHS / "truth.csv").read_text().splitlines()
 @pytest.fixture(scope="module")
 def records() -> dict[str, ImageRecord]:
     weights = read_weights("q1net-k8")
-    model, config = Q1Net(weights), EstimatorConfig(weights.threshold)
+    model, config = Q1Net(weights), configure(weights.rule())
     return {row["file"]: estimate_image(ListedImage(str(PHOTOGRAPHS / row["file"])), model, config) for row in TRUTH}
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from pipelines.cli import main
 from pipelines.predict import to_line
 from pipelines.tables import AUDIT_SCHEMA, Stamp, to_row
-from q1net_core.estimator import EstimatorConfig, estimate_image
+from q1net_core.estimator import configure, estimate_image
 from q1net_core.overlay import LEGEND_HEIGHT
 from q1net_core.records import Estimate, ImageInfo, ImageRecord, ListedImage, Status
 from q1net_core.storage import list_images
@@ -35,7 +35,7 @@ def test_json_lines_are_the_rows_of_an_audit(
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [list(row) for row in rows] == [AUDIT_SCHEMA.names] * 2
     weights = read_weights(weights_uri)
-    model, config = Q1Net(weights), EstimatorConfig(weights.threshold)
+    model, config = Q1Net(weights), configure(weights.rule())
     for row, name in zip(rows, ("b.jpg", "a.jpg"), strict=True):
         (image,) = list_images(f"{folder}/{name}")
         expected = to_row(estimate_image(image, model, config), Stamp(weights.variant, weights.sha256))

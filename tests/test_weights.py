@@ -10,15 +10,20 @@ import numpy as np
 import pytest
 
 from q1net_core import weights as weights_module
-from q1net_core.errors import WeightsError
+from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.model import VARIANTS, build_model
-from q1net_core.records import UInt8Array
+from q1net_core.records import FusionRule, UInt8Array
 from q1net_core.weights import Q1Net, load_model, packaged_variants, read_weights, write_weights
 
 # Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
 NUMPY_COPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
 pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
 VARIANT = "q1net-no-bottleneck"
+FUSIONS = {
+    "weighted": {"threshold": 88, "calibration": [[1.5, 1], [97, 100]], "val_mae": 0.4},
+    "paper": {"threshold": 91.5, "calibration": []},
+}
+RULES = (FusionRule("weighted", 88.0, ((1.5, 1.0), (97.0, 100.0))), FusionRule("paper", 91.5))
 
 
 def make_model() -> keras.Model:
@@ -38,7 +43,7 @@ def model() -> keras.Model:
 def written(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, object]]:
     """Content and card of one weights file; tests that spoil a file start from these."""
     path = tmp_path_factory.mktemp("weights") / "tiny.keras"
-    write_weights(model, str(path), {"variant": VARIANT, "threshold": 91.5})
+    write_weights(model, str(path), {"variant": VARIANT, "fusions": FUSIONS})
     return path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
 
 
@@ -73,7 +78,7 @@ def rewrite_card(folder: Path, **changes: object) -> str:
 
 def test_written_weights_are_read_back(folder: Path, model: keras.Model, patches: UInt8Array) -> None:
     weights = read_weights(str(folder / "tiny.keras"))
-    assert (weights.variant, weights.threshold) == (VARIANT, 91.5)
+    assert (weights.variant, weights.rules) == (VARIANT, RULES)
     assert weights.sha256 == sha256((folder / "tiny.keras").read_bytes()).hexdigest()
     reloaded = load_model(weights)
     assert not reloaded.compiled
@@ -81,10 +86,18 @@ def test_written_weights_are_read_back(folder: Path, model: keras.Model, patches
         assert np.array_equal(array, original)
 
 
+def test_fusion_rules_are_found_by_name_and_the_first_is_the_best(folder: Path) -> None:
+    weights = read_weights(str(folder / "tiny.keras"))
+    assert weights.rule() == weights.rule("weighted") == RULES[0]
+    assert weights.rule("paper") == RULES[1]
+    with pytest.raises(ConfigError, match="fusion is 'mean'; these weights have weighted, paper"):
+        weights.rule("mean")
+
+
 def test_written_file_has_no_optimizer(model: keras.Model, written: tuple[bytes, dict[str, object]]) -> None:
     content, card = written
     assert len(content) < 4 * model.count_params() + 100_000
-    assert set(card) == {"variant", "threshold", "sha256"}
+    assert set(card) == {"variant", "fusions", "sha256"}
 
 
 def test_unknown_name_lists_what_there_is(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -113,10 +126,10 @@ def test_missing_card_is_refused(folder: Path) -> None:
         read_weights(str(folder / "tiny.keras"))
 
 
-@pytest.mark.parametrize("card", ["", "[1]", '{"variant": "q1net-k8"}', '{"variant": 1, "sha256": 2, "threshold": []}'])
+@pytest.mark.parametrize("card", ["", "[1]", '{"variant": "q1net-k8"}', '{"variant": 1, "sha256": 2, "fusions": []}'])
 def test_unusable_card_is_refused(folder: Path, card: str) -> None:
     (folder / "tiny.json").write_text(card)
-    with pytest.raises(WeightsError, match=r"card .*tiny\.json is not usable .*variant, sha256 and threshold"):
+    with pytest.raises(WeightsError, match=r"card .*tiny\.json is not usable .*variant, sha256 and fusions"):
         read_weights(str(folder / "tiny.keras"))
 
 

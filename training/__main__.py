@@ -57,7 +57,8 @@ def run(argv: list[str]) -> int:
     state = "finished" if result.finished else "time limit reached, call again to go on"
     print(
         f"{state}: step {result.steps} of {config.steps}; best weights have validation MAE {result.best_mae:.3f} "
-        f"at threshold {result.best_threshold:g}: {options.output / config.variant}.keras"
+        f"with the fusion {result.best_rule.fusion!r} above {result.best_rule.threshold:g}: "
+        f"{options.output / config.variant}.keras"
     )
     return 0
 

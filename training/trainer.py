@@ -15,15 +15,19 @@ import numpy as np
 from q1net_core import __version__
 from q1net_core.errors import ConfigError
 from q1net_core.model import VARIANTS, build_model
-from q1net_core.records import Float32Array, UInt8Array
-from q1net_core.weights import write_weights
-from training.calibration import ThresholdChoice, choose_threshold
+from q1net_core.patches import DEFAULT_PATCHES
+from q1net_core.records import Float32Array, FusionRule, UInt8Array
+from q1net_core.storage import write_bytes
+from q1net_core.weights import load_model, read_weights, write_weights
+from training.calibration import ChosenRule, choose_rules
 from training.config import TrainConfig
 from training.dataset import batches, load_corpus, validation_set
 from training.losses import ConfidenceAwareLoss, confidence_error, quality_error
 from training.optimizers import make_optimizer
 
 PREDICT_BATCH = 1024
+# Dense where levels differ most, at both ends.
+CALIBRATION_LEVELS = (1, 2, 3, *range(5, 91, 5), 92, 94, 95, 96, 97, 98, 99, 100)
 CHECKPOINT = "checkpoint.keras"
 HISTORY = "history.jsonl"
 
@@ -35,7 +39,7 @@ class TrainResult:
     steps: int
     finished: bool
     best_mae: float
-    best_threshold: float
+    best_rule: FusionRule
 
 
 def remove_kernel_means(model: keras.Model) -> None:
@@ -68,6 +72,17 @@ def save_atomically(model: keras.Model, path: Path) -> None:
     unfinished.replace(path)
 
 
+def predict_stacks(model: keras.Model, stacks: UInt8Array) -> tuple[Float32Array, Float32Array]:
+    """Patches uint8 [images, N, 16, 16, 3] -> quality and confidence, float32 [images, N] each."""
+    flat = stacks.reshape(-1, *stacks.shape[2:])
+    outputs = [
+        np.asarray(model.predict_on_batch(flat[start : start + PREDICT_BATCH]))
+        for start in range(0, len(flat), PREDICT_BATCH)
+    ]
+    quality, confidence = np.moveaxis(np.concatenate(outputs).reshape(*stacks.shape[:2], 2), -1, 0)
+    return quality, confidence
+
+
 class Validate(keras.callbacks.Callback):
     """After each epoch: error of the fused estimates on the validation images; checkpoint; keep the best weights."""
 
@@ -77,32 +92,29 @@ class Validate(keras.callbacks.Callback):
         self.history = folder / HISTORY
         self.best_mae = min(map(mae_of, read_history(folder)), default=None)
 
-    def validate(self) -> tuple[ThresholdChoice, float]:
-        """Best threshold on the validation images, and the mean error of single patches."""
-        flat = self.patches.reshape(-1, *self.patches.shape[2:])
-        outputs = [
-            np.asarray(self.model.predict_on_batch(flat[start : start + PREDICT_BATCH]))
-            for start in range(0, len(flat), PREDICT_BATCH)
-        ]
-        quality, confidence = np.moveaxis(np.concatenate(outputs).reshape(*self.patches.shape[:2], 2), -1, 0)
+    def validate(self) -> tuple[list[ChosenRule], float]:
+        """Fusion rules chosen on the validation images, the best first, and the mean error of single patches."""
+        quality, confidence = predict_stacks(self.model, self.patches)
         patch_mae = float(np.abs(quality - self.truth[:, None]).mean())
-        return choose_threshold(quality, confidence, self.truth), patch_mae
+        return choose_rules(quality, confidence, self.truth), patch_mae
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Validate, record, keep the best, checkpoint."""
-        choice, patch_mae = self.validate()
+        rules, patch_mae = self.validate()
+        choice = rules[0]
         values = {name: float(value) for name, value in (logs or {}).items()}
         values |= {"val_mae": choice.mae, "val_answered": choice.answered, "val_patch_mae": patch_mae}
         if logs is not None:
             logs.update(values)
         step = int(self.model.optimizer.iterations)
         # JSON knows no infinity, the error while no patch is confident.
-        row = {"step": step, "threshold": choice.threshold} | {
+        row = {"step": step, "fusion": choice.rule.fusion, "threshold": choice.rule.threshold} | {
             name: value if math.isfinite(value) else None for name, value in values.items()
         }
         if self.best_mae is None or choice.mae < self.best_mae:
             self.best_mae = choice.mae
-            write_weights(self.model, str(self.folder / f"{self.config.variant}.keras"), make_card(self.config, row))
+            card = make_card(self.config, row) | describe_rules(rules)
+            write_weights(self.model, str(self.folder / f"{self.config.variant}.keras"), card)
         with self.history.open("a") as file:
             file.write(json.dumps(row) + "\n")
         save_atomically(self.model, self.folder / CHECKPOINT)
@@ -128,14 +140,42 @@ class TimeLimit(keras.callbacks.Callback):
 
 
 def make_card(config: TrainConfig, row: dict[str, Any]) -> dict[str, object]:
-    """What a weights card says: variant, threshold, validation figures and everything that made them."""
+    """What a weights card says of its weights: variant, validation figures and everything that made them."""
     return {
         "variant": config.variant,
-        "threshold": row["threshold"],
         "validation": {name: row[name] for name in ("val_mae", "val_answered", "val_patch_mae")},
         "trained": asdict(config) | {"step": row["step"], "patches": int(row["step"]) * config.batch_size},
         "made_with": {"q1net": __version__, "keras": keras.version(), "backend": keras.backend.backend()},
     }
+
+
+def describe_rules(rules: list[ChosenRule]) -> dict[str, object]:
+    """What a weights card says of fusion: each rule, the best first, with its validation error."""
+    return {
+        "fusions": {
+            choice.rule.fusion: {
+                "threshold": choice.rule.threshold,
+                "calibration": choice.rule.calibration,
+                "val_mae": choice.mae if math.isfinite(choice.mae) else None,
+                "val_answered": choice.answered,
+            }
+            for choice in rules
+        }
+    }
+
+
+def calibrate_weights(weights: Path, corpus: list[UInt8Array]) -> list[ChosenRule]:
+    """Choose the fusion rules of finished weights on whole validation images at levels all over the scale.
+
+    Rewrites the card beside the weights; returns the rules, the best first.
+    """
+    file = read_weights(str(weights))
+    stacks, truth = validation_set(corpus, CALIBRATION_LEVELS, DEFAULT_PATCHES)
+    rules = choose_rules(*predict_stacks(load_model(file), stacks), truth)
+    card_path = weights.with_suffix(".json")
+    card = json.loads(card_path.read_text()) | describe_rules(rules)
+    write_bytes(str(card_path), (json.dumps(card, indent=2) + "\n").encode())
+    return rules
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
@@ -184,10 +224,9 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     model = start_or_resume(config, folder)
     step = int(model.optimizer.iterations)
+    validation_corpus = load_corpus(validation_images)
     validate = Validate(
-        config,
-        folder,
-        *validation_set(load_corpus(validation_images), config.validation_levels, config.validation_patches),
+        config, folder, *validation_set(validation_corpus, config.validation_levels, config.validation_patches)
     )
     callbacks: list[keras.callbacks.Callback] = [validate]
     if find_spec("tensorboard") and find_spec("tensorflow"):
@@ -205,5 +244,9 @@ def train(
             verbose="auto" if os.isatty(1) else 2,
         )
     step = int(model.optimizer.iterations)
-    best = min(read_history(folder), key=mae_of)
-    return TrainResult(step, step >= config.steps, mae_of(best), best["threshold"])
+    weights = folder / f"{config.variant}.keras"
+    if step >= config.steps:
+        best = calibrate_weights(weights, validation_corpus)[0]
+        return TrainResult(step, True, best.mae, best.rule)
+    row = min(read_history(folder), key=mae_of)
+    return TrainResult(step, False, mae_of(row), read_weights(str(weights)).rule())
