@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import runner, sources, tables, text
 from pipelines.inference import Q1NetHandler
+from pipelines.quiet import start_quietly
 from pipelines.transforms import EstimateImages
 from q1net_core import storage
 from q1net_core.decode import Limits
@@ -19,7 +20,7 @@ from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import configure
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import ListedImage
-from q1net_core.weights import read_weights
+from q1net_core.weights import load_model, packaged_variants, read_weights
 
 DEFAULT_WEIGHTS = "q1net-k8"
 # Up to here people see every image on the screen; beyond, the summary.
@@ -126,7 +127,8 @@ def build(root: beam.Pipeline, config: AuditConfig, run: Run, audit: AuditImages
     about = {
         "run_id": run.uri.rpartition("run_id=")[2],
         "inputs": {"listed": run.images, "files": [uri.rpartition("/")[2] for uri in run.input_files]},
-        "arguments": asdict(config) | {"threshold": audit.config.threshold},
+        "arguments": asdict(config)
+        | {"threshold": audit.config.threshold, "inputs": [storage.printable_uri(uri) for uri in config.inputs]},
         "versions": asdict(audit.stamp) | {"beam": beam.__version__},
     }
     return (
@@ -152,6 +154,10 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
         config.accelerator,
         redistribute=not runner.is_local(options),
     )
+    if config.weights not in packaged_variants():
+        # Somebody's own file: better found unusable here than by every worker.
+        start_quietly()
+        load_model(read_weights(config.weights))
     run = start_run(config)
     runner.run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image")
     return run.uri

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shutil
 import struct
 import uuid
 import zlib
 from collections.abc import Callable
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -360,6 +362,29 @@ def test_mistakes_stop_the_command_before_any_work(
     assert len(printed.err.splitlines()) == 1
     assert re.search(message, printed.err), printed.err
     assert not output.exists()
+
+
+def test_weights_that_are_no_model_stop_the_command_although_their_card_agrees(
+    small_folder: Path, weights_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = b"not a Keras file"
+    card = json.loads(Path(weights_uri).with_suffix(".json").read_text()) | {"sha256": sha256(content).hexdigest()}
+    (tmp_path / "w.keras").write_bytes(content)
+    (tmp_path / "w.json").write_text(json.dumps(card))
+    arguments = [str(small_folder), "--weights", f"{tmp_path}/w.keras", "--output", str(tmp_path / "out")]
+    assert main(["audit", *arguments]) == 2
+    assert "are not a Keras model" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_input_whose_name_is_not_text_is_audited_and_named_in_the_run(
+    small_folder: Path, weights_uri: str, tmp_path: Path
+) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    shutil.copytree(small_folder, folder)
+    assert main(["audit", folder, "--weights", weights_uri, "--output", str(tmp_path / "out")]) == 0
+    (committed,) = (tmp_path / "out").glob("*/_run.json")
+    assert json.loads(committed.read_text())["arguments"]["inputs"] == [f"{tmp_path}/caf\\xe9"]
 
 
 def test_weights_that_are_not_those_of_their_card_stop_the_command(
