@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import (
     _BeamArgumentParser,
 )
 from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from tqdm import tqdm
@@ -25,6 +26,8 @@ from pipelines.quiet import start_quietly
 from q1net_core.errors import ConfigError
 
 LOCAL_RUNNER = "FnApiRunner"
+# Longer than any run.
+NEVER_MS = 1_000_000_000
 
 
 def parse_flags(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[dict[str, Any], PipelineOptions]:
@@ -81,6 +84,9 @@ def make_runner(options: PipelineOptions) -> FnApiRunner | None:
 
     Beam's own DirectRunner would first try to download another engine, and its FnApiRunner forgets the options.
     """
+    # Beam 2.77 flushes the buffers between local steps from a second thread once a second, without the writer's
+    # knowledge: what is written while the flushed part waits for its reader is lost. They are flushed by size as well.
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = NEVER_MS
     if options.view_as(StandardOptions).runner != LOCAL_RUNNER:
         return None
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())

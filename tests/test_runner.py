@@ -2,11 +2,14 @@
 
 import argparse
 import os
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipelines import counters
@@ -148,3 +151,30 @@ def test_counters_have_documented_names_only() -> None:
     with pytest.raises(ZeroDivisionError), counters.timed("fuse_usec"):
         raise ZeroDivisionError
     assert counters.tally()["fuse_usec"] >= before
+
+
+@pytest.mark.parametrize("runner", ["FnApiRunner", "DirectRunner"])
+def test_buffers_between_steps_are_never_flushed_by_time(runner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1000)
+    make_runner(PipelineOptions([f"--runner={runner}"]))
+    assert worker_handlers.DATA_BUFFER_TIME_LIMIT_MS > 10 * 24 * 3600 * 1000
+
+
+@pytest.mark.slow
+def test_large_elements_cross_steps_complete_with_two_threads() -> None:
+    def copies(number: int) -> Iterator[tuple[int, tuple[int, bytes]]]:
+        for key in range(9):
+            time.sleep(0.002)  # so that the timer, if there is one, goes off while buffers are being written
+            yield key, (number, bytes([number]) * 550_000)
+
+    def check(grouped: tuple[int, Any]) -> None:
+        assert sorted(number for number, _ in grouped[1]) == list(range(100))
+
+    options = PipelineOptions(
+        ["--direct_num_workers=2", "--direct_running_mode=multi_threading", "--runner=FnApiRunner"]
+    )
+    for _ in range(5):
+        pipeline = beam.Pipeline(make_runner(options), options=options)
+        numbers = pipeline | beam.Create(range(100)) | beam.Reshuffle()
+        _ = numbers | beam.FlatMap(copies) | beam.GroupByKey() | beam.Map(check)
+        pipeline.run().wait_until_finish()
