@@ -28,6 +28,7 @@ setup(
         "pyarrow>=20,<26",
         "fsspec>=2026.1",
         "gcsfs>=2026.1",
+        "google-crc32c>=1.7",
         "tqdm>=4.66",
     ],
     extras_require={

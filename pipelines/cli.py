@@ -11,6 +11,7 @@ COMMANDS = {
     "audit": ("pipelines.audit", "estimate the quality of every image of a corpus, into a Parquet run"),
     "predict": ("pipelines.predict", "estimate the quality of a few images"),
     "evaluate": ("pipelines.evaluate", "measure the error on lossless images, compressed at every level"),
+    "shards": ("pipelines.shards", "cut training shards from lossless images, compressed at every level"),
     "train": ("training.__main__", "train weights on lossless images"),
 }
 

@@ -22,6 +22,9 @@ COUNTERS = {
     "sample_usec": "time spent decoding and cutting patches, microseconds",
     "predict_usec": "time spent in the model, microseconds",
     "fuse_usec": "time spent fusing predictions, microseconds",
+    "shard_images": "images looked at for shards, once in each pass",
+    "shard_rows": "rows cut for shards",
+    "compress_usec": "time spent compressing for shards, microseconds",
 }
 
 # Beam shows counts of a running local job to nobody, so this process keeps its own tally for the progress bar.

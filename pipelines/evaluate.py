@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import runner, tables, text
 from pipelines.inference import Q1NetHandler
+from pipelines.runner import parse_levels
 from pipelines.sources import list_inputs
 from pipelines.transforms import Encoded, EstimateQuality, FusePredictions, ReadImages, SamplePatches
 from q1net_core import __version__, storage
@@ -140,19 +141,6 @@ def render_bands(bands: list[dict[str, Any]]) -> str:
     return text.render_table(
         ("levels", "images", "MAE", "SDE", "signed SDE", "exact %", "within 1 %", "no estimate %"), cells
     )
-
-
-def parse_levels(value: str) -> tuple[int, ...]:
-    """``1-100``, ``5-100:5`` or ``10,50,90`` -> levels, each once."""
-    try:
-        levels: list[int] = []
-        for part in value.split(","):
-            ends, _, step = part.partition(":")
-            low, dash, high = ends.partition("-")
-            levels += range(int(low), int(high if dash else low) + 1, int(step or 1))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{value!r}; expected levels such as 1-100, 5-100:5 or 10,50,90") from None
-    return tuple(dict.fromkeys(levels))
 
 
 def make_parser() -> argparse.ArgumentParser:

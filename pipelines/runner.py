@@ -67,6 +67,19 @@ def parse_flags(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[dict[
     return own, options
 
 
+def parse_levels(value: str) -> tuple[int, ...]:
+    """``1-100``, ``5-100:5`` or ``10,50,90`` -> levels, each once."""
+    try:
+        levels: list[int] = []
+        for part in value.split(","):
+            ends, _, step = part.partition(":")
+            low, dash, high = ends.partition("-")
+            levels += range(int(low), int(high if dash else low) + 1, int(step or 1))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{value!r}; expected levels such as 1-100, 5-100:5 or 10,50,90") from None
+    return tuple(dict.fromkeys(levels))
+
+
 def use_all_cores(options: DirectOptions) -> None:
     """One worker thread for each core that this process may use."""
     options.direct_num_workers = len(os.sched_getaffinity(0))
@@ -116,10 +129,18 @@ def show_progress(counter: str, total: int, unit: str) -> Iterator[None]:
 
 
 def run_pipeline(
-    build: Callable[[beam.Pipeline], object], options: PipelineOptions, counter: str, total: int, unit: str
+    build: Callable[[beam.Pipeline], object],
+    options: PipelineOptions,
+    counter: str,
+    total: int,
+    unit: str,
+    with_model: bool = True,
 ) -> None:
-    """Build and run to the end, with progress where it can be seen; raises whatever made the job fail."""
-    if is_local(options):
+    """Build and run to the end, with progress where it can be seen; raises whatever made the job fail.
+
+    TensorFlow is loaded, quietly, before the progress bar starts, unless the pipeline is one without a model.
+    """
+    if is_local(options) and with_model:
         # Worker threads call the model side by side; threads inside one call of 256 patches gain little.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(len(os.sched_getaffinity(0))))

@@ -112,6 +112,14 @@ def exists(uri: str) -> bool:
     return True
 
 
+def remove(uri: str) -> None:
+    """Delete a file, or a folder with all that is in it; nothing happens where there is none."""
+    fs, path = _resolve(uri)
+    fs.invalidate_cache()
+    with contextlib.suppress(FileNotFoundError):
+        fs.rm(path, recursive=True)
+
+
 def join(base: str, *parts: str) -> str:
     """Append path parts to a uri with single slashes; parts never escape from ``base`` by a leading slash."""
     head = base if base.endswith("://") else base.rstrip("/")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import audit, cli, evaluate, predict
+from pipelines import audit, cli, evaluate, predict, shards
 from pipelines.counters import COUNTERS
+from pipelines.shard_files import SHARD_SCHEMA
 from pipelines.tables import AUDIT_SCHEMA
 from q1net_core.jpeg_header import HEADER_MATCHES
 from q1net_core.model import VARIANTS
@@ -22,13 +23,24 @@ PARSERS = {
     "audit": audit.make_parser(),
     "evaluate": evaluate.make_parser(),
     "predict": predict.make_parser(),
+    "shards": shards.make_parser(),
     "train": train.make_parser(),
 }
 
 
 def table(first_header: str) -> dict[str, list[str]]:
     """The README's table whose first header is given: first cell without backticks -> the other cells."""
-    lines = README.split(f"| {first_header} |", 1)[1].splitlines()[2:]
+    return parse_table(README, first_header)
+
+
+def table_in(title: str, first_header: str) -> dict[str, list[str]]:
+    """A table of one section; a flag's first cell without its value."""
+    return {name.split(" ")[0]: cells for name, cells in parse_table(section(title), first_header).items()}
+
+
+def parse_table(text: str, first_header: str) -> dict[str, list[str]]:
+    """The first table of a text whose first header is given."""
+    lines = text.split(f"| {first_header} |", 1)[1].splitlines()[2:]
     rows = [line.removeprefix("| ").removesuffix("|").split(" | ") for line in lines[: lines.index("")]]
     return {cells[0].strip("` "): [cell.strip() for cell in cells[1:]] for cells in rows}
 
@@ -68,6 +80,15 @@ def test_every_flag_of_a_command_is_documented(command: str, title: str) -> None
 def test_the_flags_of_train_are_documented_in_its_table() -> None:
     rows = section("Evaluate and train").split("| flag |", 1)[1]
     assert set(re.findall(r"--[a-z-]+", rows)) >= flags_of(PARSERS["train"])
+
+
+def test_the_flags_of_shards_are_documented_in_their_table() -> None:
+    assert {flag for flag in table_in("Shards", "flag") if flag.startswith("--")} == flags_of(PARSERS["shards"])
+
+
+def test_the_columns_of_shards_are_documented_in_order_with_their_types() -> None:
+    documented = [(name, cells[0]) for name, cells in table_in("Shards", "column of a shard").items()]
+    assert documented == [(field.name, str(field.type)) for field in SHARD_SCHEMA]
 
 
 def test_no_flag_is_documented_that_does_not_exist() -> None:

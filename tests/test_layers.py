@@ -18,12 +18,12 @@ LIGHT = [
     f"q1net_core.{name}"
     for name in (
         "codecs", "decode", "decode_guards", "errors", "estimator", "fusion", "jpeg_header", "jpeg_tables", "metrics",
-        "patches", "records", "sniff", "storage",
+        "patches", "places", "records", "sniff", "storage",
     )
 ]  # fmt: skip
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 HEAVY = FRAMEWORKS | {"apache_beam", "pyarrow"}
-COMMANDS = ("pipelines.audit", "pipelines.evaluate", "pipelines.predict")
+COMMANDS = ("pipelines.audit", "pipelines.evaluate", "pipelines.predict", "pipelines.shards")
 
 
 def imports(tree: ast.AST, inside_functions: bool = True) -> Iterator[str]:

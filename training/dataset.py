@@ -9,15 +9,13 @@ from tqdm import tqdm
 from q1net_core import codecs, patches
 from q1net_core.decode import decode
 from q1net_core.errors import ConfigError
+from q1net_core.places import draw_place, usable_blocks
 from q1net_core.records import Float32Array, UInt8Array
 from q1net_core.storage import list_images, read_bytes
 from training.config import TrainConfig
 
 MAX_IMAGE_BYTES = 1 << 28
 LEVELS = codecs.CODECS["jpeg"].levels
-# A patch whose values span less than this says little of the level; the reference recipe re-draws such places too.
-FLAT_RANGE = 12
-DRAWS = 4
 
 Batch = tuple[UInt8Array, Float32Array]
 
@@ -34,23 +32,6 @@ def load_corpus(pattern: str) -> list[UInt8Array]:
         raise ConfigError(f"no image matches {pattern!r}; expected a folder, file or glob of lossless images")
     progress = tqdm(listed, desc="load corpus", unit="image", disable=None)
     return [decode(read_bytes(image.uri, MAX_IMAGE_BYTES)).pixels for image in progress]
-
-
-def usable_blocks(length: int) -> int:
-    """How many blocks along one axis have a tile around them inside the image; the first is block 1."""
-    return length // codecs.MCU * (codecs.MCU // patches.BLOCK) - 2
-
-
-def draw_place(rng: np.random.Generator, pixels: UInt8Array) -> tuple[int, int]:
-    """Top-left pixel (y, x) of a random aligned patch, re-drawn up to 3 times while it is flat."""
-    height, width = pixels.shape[:2]
-    for _ in range(DRAWS):
-        top = int(rng.integers(1, usable_blocks(height) + 1)) * patches.BLOCK - patches.BORDER
-        left = int(rng.integers(1, usable_blocks(width) + 1)) * patches.BLOCK - patches.BORDER
-        patch = pixels[top : top + patches.PATCH, left : left + patches.PATCH]
-        if int(patch.max()) - int(patch.min()) > FLAT_RANGE:
-            break
-    return top, left
 
 
 def draw_levels(rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
