@@ -23,8 +23,8 @@ IMAGES = 200
 STEPS = ("read", "sample", "predict", "fuse")
 WAYS = {
     "plain loop, 1 thread": ("plain", 1),
-    "q1net audit, 1 worker": ("audit", 1),
-    "q1net audit, default": ("audit", 0),
+    "pipeline, 1 worker": ("audit", 1),
+    "pipeline, default": ("audit", 0),
 }
 
 
