@@ -1,5 +1,7 @@
 """Fixtures that more than one test module uses."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,19 @@ def weights_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     uri: Path = tmp_path_factory.mktemp("weights") / "untrained.keras"
     write_weights(model, str(uri), {"variant": variant, "fusions": {"paper": {"threshold": 60, "calibration": []}}})
     return str(uri)
+
+
+EXIT_STATUS = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[EXIT_STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the process as the command does, and for its reason (pipelines.cli.command), with pytest's own status."""
+    if EXIT_STATUS in config.stash:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[EXIT_STATUS])
