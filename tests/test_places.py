@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import make_texture
 from PIL import Image
 
 from q1net_core.codecs import CODECS, compress_jpeg
@@ -21,14 +22,6 @@ LEVELS = CODECS["jpeg"].levels
 @pytest.fixture(scope="module")
 def photograph() -> UInt8Array:
     return np.asarray(Image.open(PHOTOGRAPH))
-
-
-def make_texture(seed: int, height: int, width: int) -> UInt8Array:
-    """Noise of any strength on a gradient: from smooth to saturated."""
-    rng = np.random.default_rng(seed)
-    gradient = np.add.outer(np.arange(height), np.arange(width))[..., None] * rng.uniform(0, 2, 3)
-    noise = rng.normal(rng.uniform(0, 255), rng.choice([1, 8, 40, 200]), (height, width, 3))
-    return np.clip(gradient + noise, 0, 255).astype(np.uint8)
 
 
 def assert_patches_match(pixels: UInt8Array, places: np.ndarray, levels: np.ndarray, wanted: np.ndarray) -> None:

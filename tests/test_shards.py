@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from pictures import make_picture
 from PIL import Image
 
 from pipelines import shards
@@ -44,13 +45,6 @@ ONE_THREAD = PipelineOptions(["--runner=FnApiRunner"])
 LEVELS = (5, 40, 95)
 PLACES = 20
 IMAGES = 12
-
-
-def make_picture(seed: int, height: int = 80, width: int = 96) -> UInt8Array:
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
-    smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16)
-    return np.clip(smooth + rng.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from pictures import make_picture
 from PIL import Image
 
 from q1net_core.codecs import compress_jpeg
 from q1net_core.errors import ConfigError
 from q1net_core.fusion import calibrate
 from q1net_core.patches import cut_windows, sample_patches
-from q1net_core.records import UInt8Array
 from q1net_core.weights import Q1Net, read_weights
 from training import __main__ as command
 from training.calibration import choose_rule, choose_rules, evaluate_rule, fit_calibration
@@ -36,13 +36,6 @@ pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
 SMOKE = preset("smoke", variant="q1net-no-bottleneck", optimizer="muon", steps=6, validation_every=3, batch_size=16)
 
 
-def make_picture(seed: int, height: int = 64, width: int = 64) -> UInt8Array:
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
-    smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16)
-    return np.clip(smooth + rng.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six small lossless training images in train/, two in valid/."""
@@ -50,7 +43,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, seeds in {"train": range(6), "valid": range(6, 8)}.items():
         (folder / name).mkdir()
         for seed in seeds:
-            Image.fromarray(make_picture(seed)).save(folder / name / f"{seed}.png")
+            Image.fromarray(make_picture(seed, 64, 64)).save(folder / name / f"{seed}.png")
     return folder
 
 
@@ -187,25 +180,25 @@ def test_larger_images_are_drawn_more_often() -> None:
 
 def test_images_without_room_for_a_tile_are_refused() -> None:
     with pytest.raises(ConfigError, match="20 x 64 pixels; expected at least 32 x 32"):
-        next(batches([make_picture(1), make_picture(1)[:, :20]], SMOKE))
+        next(batches([make_picture(1, 64, 64), make_picture(1, 64, 64)[:, :20]], SMOKE))
 
 
 def test_corpus_is_every_image_in_order(images: Path) -> None:
     corpus = load_corpus(str(images / "train"))
     assert len(corpus) == 6
-    assert np.array_equal(corpus[4], make_picture(4))
+    assert np.array_equal(corpus[4], make_picture(4, 64, 64))
     with pytest.raises(ConfigError, match="no image matches"):
         load_corpus(str(images / "none"))
 
 
 def test_validation_set_is_every_image_at_every_level_as_the_audit_sees_it() -> None:
-    corpus = [make_picture(seed) for seed in (1, 2)]
+    corpus = [make_picture(seed, 64, 64) for seed in (1, 2)]
     patches, truth = validation_set(corpus, (20, 80), 16)
     assert patches.shape == (4, 16, 16, 16, 3)
     assert truth.tolist() == [20, 80, 20, 80]
     assert np.array_equal(patches[3], sample_patches(compress_jpeg(corpus[1], 80), 16))
     with pytest.raises(ConfigError, match="fewer than 64 patches"):
-        validation_set([make_picture(1), make_picture(2, 128, 128)], (50,), 64)
+        validation_set([make_picture(1, 64, 64), make_picture(2, 128, 128)], (50,), 64)
 
 
 TRUTH = np.float32([50, 80, 30])
