@@ -13,6 +13,7 @@ class TrainConfig:
 
     ``confidence_weight`` is the paper's lambda. ``locations_per_level`` patches of a batch share one JPEG
     mosaic, and each location is seen at ``levels_per_location`` levels of the batch.
+    ``start_from`` names weights to go on from (fine-tuning), a variant's or a .keras file's; None starts untrained.
     ``validation_every`` counts steps; ``validation_levels`` JPEG levels of each validation image are looked at.
     """
 
@@ -29,6 +30,7 @@ class TrainConfig:
     validation_levels: tuple[int, ...] = tuple(range(5, 101, 10))
     validation_patches: int = 64
     seed: int = 1
+    start_from: str | None = None
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
@@ -55,6 +57,10 @@ class TrainConfig:
 
 PRESETS = {
     "cpu": TrainConfig(steps=20_000, warmup_steps=500, optimizer="muon", learning_rate=3e-3),
+    # From finished weights on: a lower peak, more room for the tail of the cosine.
+    "cpu-finetune": TrainConfig(
+        steps=16_000, warmup_steps=300, optimizer="muon", learning_rate=2e-3, start_from="q1net-k8", seed=2
+    ),
     "paper": TrainConfig(steps=150_000, batch_size=2048, locations_per_level=16, learning_rate=1e-3),
     "smoke": TrainConfig(
         steps=12,

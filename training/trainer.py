@@ -53,10 +53,16 @@ def remove_kernel_means(model: keras.Model) -> None:
 
 
 def new_model(config: TrainConfig) -> keras.Model:
-    """Untrained, compiled model of the config's variant, seeded."""
+    """Compiled model of the config's variant, seeded: untrained, or with the weights it is to start from."""
     keras.utils.set_random_seed(config.seed)
     model = build_model(VARIANTS[config.variant])
-    remove_kernel_means(model)
+    if config.start_from is None:
+        remove_kernel_means(model)
+    else:
+        file = read_weights(config.start_from)
+        if file.variant != config.variant:
+            raise ConfigError(f"start_from is {config.start_from!r}, weights of {file.variant}; expected {config.variant}")
+        model.set_weights(load_model(file).get_weights())
     model.compile(
         optimizer=make_optimizer(config.optimizer, config.learning_rate, config.warmup_steps, config.steps),
         loss=ConfidenceAwareLoss(config.confidence_weight),
