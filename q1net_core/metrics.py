@@ -15,6 +15,9 @@ import numpy.typing as npt
 LEVELS = 100
 # The bands of the evaluation tables; the ends are included.
 BANDS = ((1, 10), (11, 50), (51, 90), (91, 95), (96, 100), (1, 100))
+# Errors are added up in whole units of 1/4096 level: sums of integers do not depend on their order, sums of floats do.
+# Squares then fit int64 for 50 million images of one level.
+UNITS = 4096
 
 Counts = npt.NDArray[np.int64]
 
@@ -104,13 +107,14 @@ class AuditSummary:
 class QualityErrors:
     """Errors of estimates against known levels. Index 0..99 of every array is the true level 1..100.
 
-    ``confusion[true - 1, rounded estimate]`` has 101 columns, for estimates of 0..100.
+    ``signed`` and ``absolute`` are sums in 1/4096 level, ``squared`` in the square of that; all are exact, whatever the
+    order of adding. ``confusion[true - 1, rounded estimate]`` has 101 columns, for estimates of 0..100.
     """
 
     missing: Counts = field(default_factory=lambda: _zeros(LEVELS))
-    signed: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(LEVELS))
-    absolute: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(LEVELS))
-    squared: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(LEVELS))
+    signed: Counts = field(default_factory=lambda: _zeros(LEVELS))
+    absolute: Counts = field(default_factory=lambda: _zeros(LEVELS))
+    squared: Counts = field(default_factory=lambda: _zeros(LEVELS))
     confusion: Counts = field(default_factory=lambda: _zeros(LEVELS, LEVELS + 1))
 
     @staticmethod
@@ -120,9 +124,10 @@ class QualityErrors:
         if quality is None:
             errors.missing[level - 1] = 1
         else:
-            errors.signed[level - 1] = quality - level
-            errors.absolute[level - 1] = abs(quality - level)
-            errors.squared[level - 1] = (quality - level) ** 2
+            error = round((quality - level) * UNITS)
+            errors.signed[level - 1] = error
+            errors.absolute[level - 1] = abs(error)
+            errors.squared[level - 1] = error**2
             errors.confusion[level - 1, round(quality)] = 1
         return errors
 
@@ -136,11 +141,11 @@ class QualityErrors:
         )
 
     def band(self, low: int, high: int) -> dict[str, float | int | None]:
-        """Metrics over the true levels ``low``..``high``.
+        """Metrics over the true levels ``low``..``high``; errors in levels.
 
-        ``sde`` is the standard deviation of the absolute errors, as the reference implementation computes it, and
-        ``sde_signed`` that of the signed ones; both, like ``mae`` and the shares ``exact`` and ``within_1`` (of rounded
-        estimates), are over images with an estimate and None without any. ``missing`` is the share without estimate.
+        ``mae`` is the mean absolute error, ``bias`` the mean signed one, estimate minus truth. ``sde`` is the standard deviation of the absolute errors, as the reference implementation computes it, and
+        ``sde_signed`` that of the signed ones; these, and the shares ``exact`` and ``within_1`` (of rounded estimates), are
+        over images with an estimate and None without any. ``missing`` is the share without estimate.
         """
         part = slice(low - 1, high)
         confusion = self.confusion[part]
@@ -148,14 +153,15 @@ class QualityErrors:
         images = answered + missing
         result: dict[str, float | int | None] = {"images": images, "missing": missing / images if images else None}
         if not answered:
-            return result | dict.fromkeys(("mae", "sde", "sde_signed", "exact", "within_1"))
-        mae = float(self.absolute[part].sum()) / answered
-        bias = float(self.signed[part].sum()) / answered
-        mean_square = float(self.squared[part].sum()) / answered
+            return result | dict.fromkeys(("mae", "bias", "sde", "sde_signed", "exact", "within_1"))
+        mae = int(self.absolute[part].sum()) / answered / UNITS
+        bias = int(self.signed[part].sum()) / answered / UNITS
+        mean_square = int(self.squared[part].sum()) / answered / UNITS**2
         true = np.arange(low, high + 1)[:, None]
         distance = np.abs(np.arange(LEVELS + 1)[None, :] - true)
         return result | {
             "mae": mae,
+            "bias": bias,
             "sde": max(mean_square - mae**2, 0.0) ** 0.5,
             "sde_signed": max(mean_square - bias**2, 0.0) ** 0.5,
             "exact": int(confusion[distance == 0].sum()) / answered,
