@@ -34,6 +34,7 @@ class ModelConfig:
 
 VARIANTS = {
     "q1net-k8": ModelConfig(),
+    "q1net-k8-robust": ModelConfig(),
     "q1net-k6": ModelConfig(k=6),
     "q1net-k12": ModelConfig(k=12),
     "q1net-no-bottleneck": ModelConfig(bottlenecks=False),

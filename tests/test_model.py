@@ -16,6 +16,7 @@ pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
 
 PARAMETERS = {
     "q1net-k8": 125_234,
+    "q1net-k8-robust": 125_234,
     "q1net-k6": 70_994,
     "q1net-k12": 279_578,
     "q1net-no-bottleneck": 49_298,

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from q1net_core.codecs import compress_jpeg
 from q1net_core.errors import ConfigError
 from q1net_core.fusion import calibrate
 from q1net_core.patches import cut_windows, sample_patches
-from q1net_core.weights import Q1Net, read_weights
+from q1net_core.weights import Q1Net, load_model, read_weights
 from training import __main__ as command
 from training.calibration import choose_rule, choose_rules, evaluate_rule, fit_calibration
 from training.config import PRESETS, TrainConfig, preset
@@ -112,6 +112,36 @@ def test_folder_of_another_configuration_is_refused(uninterrupted: tuple[Path, T
     changed = preset("smoke", variant="q1net-no-bottleneck", seed=2)
     with pytest.raises(ConfigError, match="another configuration"):
         run(changed, images, uninterrupted[0])
+
+
+def test_folder_of_a_training_from_before_a_setting_existed_is_gone_on_with(images: Path, tmp_path: Path) -> None:
+    config = replace(SMOKE, optimizer="adam", steps=3)
+    run(config, images, tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["alterations"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    assert run(config, images, tmp_path).finished
+    with pytest.raises(ConfigError, match="another configuration"):
+        run(replace(config, alterations=(("noise", 0.5),)), images, tmp_path)
+
+
+def test_training_on_altered_places_starts_from_other_weights_and_reports_each_alteration(
+    uninterrupted: tuple[Path, TrainResult], images: Path, tmp_path: Path
+) -> None:
+    start = str(uninterrupted[0] / "q1net-no-bottleneck.keras")
+    alterations = PRESETS["robust"].alterations
+    config = replace(SMOKE, optimizer="adam", steps=3, start_from=start, alterations=alterations)
+    assert np.array_equal(new_model(config).get_weights()[0], load_model(read_weights(start)).get_weights()[0])
+    assert run(config, images, tmp_path).finished
+    (row,) = read_history(tmp_path)
+    names = {f"val_{name}_mae" for name, _ in alterations}
+    assert {name for name in row if name.startswith("val_")} == names | {"val_mae", "val_answered", "val_patch_mae"}
+    assert all(0 < row[name] < 100 for name in names)
+
+
+def test_weights_of_another_architecture_are_no_start() -> None:
+    with pytest.raises(ConfigError, match="weights of q1net-k8; expected the architecture of q1net-k6"):
+        new_model(preset("robust", variant="q1net-k6"))
 
 
 def test_error_without_answers_is_infinite_and_null_in_the_history() -> None:

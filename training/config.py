@@ -5,6 +5,7 @@ from typing import Any
 
 from q1net_core.errors import ConfigError
 from q1net_core.model import VARIANTS
+from training.alterations import ALTERATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,7 @@ class TrainConfig:
     ``confidence_weight`` is the paper's lambda. ``locations_per_level`` patches of a batch share one JPEG
     mosaic, and each location is seen at ``levels_per_location`` levels of the batch.
     ``start_from`` names weights to go on from (fine-tuning), a variant's or a .keras file's; None starts untrained.
+    ``alterations`` are (name in ALTERATIONS, share of the places); the rest of the places is not altered.
     ``validation_every`` counts steps; ``validation_levels`` JPEG levels of each validation image are looked at.
     """
 
@@ -31,6 +33,7 @@ class TrainConfig:
     validation_patches: int = 64
     seed: int = 1
     start_from: str | None = None
+    alterations: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
@@ -47,6 +50,12 @@ class TrainConfig:
                 f"batch_size is {self.batch_size}; expected a positive multiple of {group}, the "
                 f"{self.locations_per_level} locations per level x {self.levels_per_location} levels per location"
             )
+        unknown = [name for name, _ in self.alterations if name not in ALTERATIONS]
+        if unknown:
+            raise ConfigError(f"alterations name {unknown[0]!r}; expected some of {', '.join(ALTERATIONS)}")
+        shares = [share for _, share in self.alterations]
+        if min(shares, default=0) < 0 or sum(shares) > 1:
+            raise ConfigError(f"alterations have the shares {shares}; expected none below 0 and a sum of at most 1")
         if not 0 <= self.warmup_steps < self.steps:
             raise ConfigError(f"steps is {self.steps}; expected more than the {self.warmup_steps} warm-up steps")
         if self.validation_every < 1 or self.steps % self.validation_every:
@@ -60,6 +69,17 @@ PRESETS = {
     # From finished weights on: a lower peak, more room for the tail of the cosine.
     "cpu-finetune": TrainConfig(
         steps=16_000, warmup_steps=300, optimizer="muon", learning_rate=2e-3, start_from="q1net-k8", seed=2
+    ),
+    # For pictures that were altered after their compression; half of the places are not, so that little is lost there.
+    "robust": TrainConfig(
+        variant="q1net-k8-robust",
+        steps=16_000,
+        warmup_steps=300,
+        optimizer="muon",
+        learning_rate=2e-3,
+        seed=3,
+        start_from="q1net-k8",
+        alterations=(("off-grid", 0.1), ("resize", 0.14), ("noise", 0.08), ("tone", 0.08), ("recompression", 0.1)),
     ),
     "paper": TrainConfig(steps=150_000, batch_size=2048, locations_per_level=16, learning_rate=1e-3),
     "smoke": TrainConfig(

@@ -9,13 +9,16 @@ from tqdm import tqdm
 from q1net_core import codecs, patches
 from q1net_core.decode import decode
 from q1net_core.errors import ConfigError
-from q1net_core.places import draw_place, usable_blocks
+from q1net_core.places import draw_place
 from q1net_core.records import Float32Array, UInt8Array
 from q1net_core.storage import list_images, read_bytes
+from training.alterations import ALTERATIONS, TILE, UNIT, alter_group, draw_large_tile
 from training.config import TrainConfig
 
 MAX_IMAGE_BYTES = 1 << 28
 LEVELS = codecs.CODECS["jpeg"].levels
+# At which each validation image is seen in each alteration.
+ALTERED_LEVELS = 2
 
 Batch = tuple[UInt8Array, Float32Array]
 
@@ -63,14 +66,39 @@ def draw_batch(
     Every place is seen at several levels, so that within a batch the picture cancels out and the compression is left.
     """
     per_level = config.locations_per_level
-    levels = draw_levels(rng, config.batch_size // per_level)
-    samples = []
-    for shared in levels.reshape(-1, config.levels_per_location):
-        tiles, tops, lefts = draw_tiles(rng, corpus, weights, per_level)
-        samples += [
-            codecs.cut_inner(codecs.compress_tiles(tiles, int(level)), tops, lefts, patches.PATCH) for level in shared
-        ]
-    return np.concatenate(samples), np.repeat(levels, per_level).astype(np.float32)
+    levels = draw_levels(rng, config.batch_size // per_level).reshape(-1, config.levels_per_location)
+    samples: list[UInt8Array] = []
+    labels: list[int] = []
+    for shared, alteration in zip(levels, draw_alterations(rng, len(levels), config), strict=True):
+        if alteration is None:
+            tiles, tops, lefts = draw_tiles(rng, corpus, weights, per_level)
+            compressed = (codecs.compress_tiles(tiles, int(level)) for level in shared)
+            samples += [codecs.cut_inner(tiles, tops, lefts, patches.PATCH) for tiles in compressed]
+            labels += shared.tolist()
+        else:
+            images = rng.choice(len(corpus), size=per_level, p=weights)
+            tiles = np.stack([draw_large_tile(rng, corpus[index]) for index in images])
+            altered, dominating = alter_group(rng, tiles, shared, alteration)
+            samples += altered
+            labels += dominating
+    return np.concatenate(samples), np.repeat(np.array(labels, np.float32), per_level)
+
+
+def draw_alterations(rng: np.random.Generator, count: int, config: TrainConfig) -> list[str | None]:
+    """What happens to each of ``count`` groups of places, by the config's shares; None where nothing does."""
+    if not config.alterations:
+        return [None] * count
+    names, shares = zip(*config.alterations, strict=True)
+    chosen = rng.choice(len(names) + 1, size=count, p=[*shares, 1 - sum(shares)])
+    return [(*names, None)[index] for index in chosen]
+
+
+def check_sizes(corpus: list[UInt8Array], config: TrainConfig) -> None:
+    """Raise ConfigError if an image has no room for the tiles that this training cuts."""
+    least = TILE if config.alterations else 2 * UNIT
+    small = [pixels.shape for pixels in corpus if min(pixels.shape[:2]) < least]
+    if small:
+        raise ConfigError(f"an image is {small[0][1]} x {small[0][0]} pixels; expected at least {least} x {least}")
 
 
 def batches(corpus: list[UInt8Array], config: TrainConfig, start: int = 0) -> Iterator[Batch]:
@@ -78,9 +106,7 @@ def batches(corpus: list[UInt8Array], config: TrainConfig, start: int = 0) -> It
 
     Larger images are drawn more often, by the square root of their area: variety counts more than size.
     """
-    small = [pixels.shape for pixels in corpus if min(map(usable_blocks, pixels.shape[:2])) < 1]
-    if small:
-        raise ConfigError(f"a training image is {small[0][1]} x {small[0][0]} pixels; expected at least 32 x 32")
+    check_sizes(corpus, config)
     weights = np.sqrt([pixels.shape[0] * pixels.shape[1] for pixels in corpus])
     weights /= weights.sum()
     step = start
@@ -99,3 +125,19 @@ def validation_set(corpus: list[UInt8Array], levels: tuple[int, ...], count: int
     if len({stack.shape for stack in stacks}) != 1:
         raise ConfigError(f"a validation image holds fewer than {count} patches; expected larger images")
     return np.stack(stacks), np.tile(np.array(levels, np.float32), len(corpus))
+
+
+def altered_set(corpus: list[UInt8Array], alteration: str, count: int) -> tuple[UInt8Array, Float32Array]:
+    """Every image altered at some random levels: uint8 [images * 2, count, 16, 16, 3], the dominating levels float32.
+
+    One alteration for all patches of an image, as it would be; always the same ones, so that trainings compare.
+    """
+    rng = np.random.default_rng(list(ALTERATIONS).index(alteration))
+    stacks: list[UInt8Array] = []
+    labels: list[int] = []
+    for pixels in corpus:
+        tiles = np.stack([draw_large_tile(rng, pixels) for _ in range(count)])
+        altered, dominating = alter_group(rng, tiles, rng.choice(LEVELS, ALTERED_LEVELS), alteration)
+        stacks += altered
+        labels += dominating
+    return np.stack(stacks), np.array(labels, np.float32)

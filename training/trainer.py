@@ -14,6 +14,7 @@ import numpy as np
 
 from q1net_core import __version__
 from q1net_core.errors import ConfigError
+from q1net_core.fusion import fuse_weighted_median
 from q1net_core.model import VARIANTS, build_model
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import Float32Array, FusionRule, UInt8Array
@@ -21,7 +22,7 @@ from q1net_core.storage import write_bytes
 from q1net_core.weights import load_model, read_weights, write_weights
 from training.calibration import ChosenRule, choose_rules
 from training.config import TrainConfig
-from training.dataset import batches, load_corpus, validation_set
+from training.dataset import altered_set, batches, check_sizes, load_corpus, validation_set
 from training.losses import ConfidenceAwareLoss, confidence_error, quality_error
 from training.optimizers import make_optimizer
 
@@ -30,6 +31,9 @@ PREDICT_BATCH = 1024
 CALIBRATION_LEVELS = (1, 2, 3, *range(5, 91, 5), 92, 94, 95, 96, 97, 98, 99, 100)
 CHECKPOINT = "checkpoint.keras"
 HISTORY = "history.jsonl"
+
+# Patches of images uint8 [images, N, 16, 16, 3], and the images' levels float32.
+Labelled = tuple[UInt8Array, Float32Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,11 @@ def new_model(config: TrainConfig) -> keras.Model:
         remove_kernel_means(model)
     else:
         file = read_weights(config.start_from)
-        if file.variant != config.variant:
-            raise ConfigError(f"start_from is {config.start_from!r}, weights of {file.variant}; expected {config.variant}")
+        if VARIANTS[file.variant] != VARIANTS[config.variant]:
+            raise ConfigError(
+                f"start_from is {config.start_from!r}, weights of {file.variant}; expected the architecture of "
+                f"{config.variant}"
+            )
         model.set_weights(load_model(file).get_weights())
     model.compile(
         optimizer=make_optimizer(config.optimizer, config.learning_rate, config.warmup_steps, config.steps),
@@ -89,12 +96,25 @@ def predict_stacks(model: keras.Model, stacks: UInt8Array) -> tuple[Float32Array
     return quality, confidence
 
 
-class Validate(keras.callbacks.Callback):
-    """After each epoch: error of the fused estimates on the validation images; checkpoint; keep the best weights."""
+def error_of(model: keras.Model, stacks: UInt8Array, truth: Float32Array) -> float:
+    """Mean error of images' weighted medians over all their patches: no threshold, no calibration."""
+    fused = [
+        fuse_weighted_median(*image, threshold=-1.0).quality
+        for image in zip(*predict_stacks(model, stacks), strict=True)
+    ]
+    return float(np.mean([abs(value - true) for value, true in zip(fused, truth, strict=True) if value is not None]))
 
-    def __init__(self, config: TrainConfig, folder: Path, patches: UInt8Array, truth: Float32Array) -> None:
+
+class Validate(keras.callbacks.Callback):
+    """After each epoch: error of the fused estimates on the validation images; checkpoint; keep the best weights.
+
+    ``altered`` has for each alteration of the config images that it happened to; they are reported and choose nothing.
+    """
+
+    def __init__(self, config: TrainConfig, folder: Path, clean: Labelled, altered: dict[str, Labelled]) -> None:
         super().__init__()
-        self.config, self.folder, self.patches, self.truth = config, folder, patches, truth
+        self.config, self.folder, self.altered = config, folder, altered
+        self.patches, self.truth = clean
         self.history = folder / HISTORY
         self.best_mae = min(map(mae_of, read_history(folder)), default=None)
 
@@ -110,6 +130,7 @@ class Validate(keras.callbacks.Callback):
         choice = rules[0]
         values = {name: float(value) for name, value in (logs or {}).items()}
         values |= {"val_mae": choice.mae, "val_answered": choice.answered, "val_patch_mae": patch_mae}
+        values |= {f"val_{name}_mae": error_of(self.model, *images) for name, images in self.altered.items()}
         if logs is not None:
             logs.update(values)
         step = int(self.model.optimizer.iterations)
@@ -149,7 +170,7 @@ def make_card(config: TrainConfig, row: dict[str, Any]) -> dict[str, object]:
     """What a weights card says of its weights: variant, validation figures and everything that made them."""
     return {
         "variant": config.variant,
-        "validation": {name: row[name] for name in ("val_mae", "val_answered", "val_patch_mae")},
+        "validation": {name: value for name, value in row.items() if name.startswith("val_")},
         "trained": asdict(config) | {"step": row["step"], "patches": int(row["step"]) * config.batch_size},
         "made_with": {"q1net": __version__, "keras": keras.version(), "backend": keras.backend.backend()},
     }
@@ -195,11 +216,17 @@ def mae_of(row: dict[str, Any]) -> float:
     return math.inf if row["val_mae"] is None else float(row["val_mae"])
 
 
+def to_json(config: TrainConfig) -> str:
+    """A config as the training's folder keeps it."""
+    return json.dumps(asdict(config), indent=2) + "\n"
+
+
 def start_or_resume(config: TrainConfig, folder: Path) -> keras.Model:
     """The model of the checkpoint in ``folder``, or a new one; raises ConfigError if the folder is another config's."""
     stored = folder / "config.json"
-    text = json.dumps(asdict(config), indent=2) + "\n"
-    if stored.exists() and stored.read_text() != text:
+    text = to_json(config)
+    # A training that began before a setting existed had its default.
+    if stored.exists() and json.loads(to_json(TrainConfig())) | json.loads(stored.read_text()) != json.loads(text):
         raise ConfigError(
             f"{folder} holds a training with another configuration ({stored}); choose another --output, or delete it"
         )
@@ -231,8 +258,12 @@ def train(
     model = start_or_resume(config, folder)
     step = int(model.optimizer.iterations)
     validation_corpus = load_corpus(validation_images)
+    check_sizes(validation_corpus, config)
     validate = Validate(
-        config, folder, *validation_set(validation_corpus, config.validation_levels, config.validation_patches)
+        config,
+        folder,
+        validation_set(validation_corpus, config.validation_levels, config.validation_patches),
+        {name: altered_set(validation_corpus, name, config.validation_patches) for name, _ in config.alterations},
     )
     callbacks: list[keras.callbacks.Callback] = [validate]
     if find_spec("tensorboard") and find_spec("tensorflow"):
