@@ -35,7 +35,9 @@ setup(
         "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
         "s3": ["s3fs>=2026.1"],
         "train": ["tensorboard>=2.20"],
+        "video": ["av>=18.1,<19"],
         "dev": [
+            "av>=18.1,<19",
             "gcp-storage-emulator>=2026.7",
             "hypothesis>=6.150",
             "moto[server]>=5.2",

@@ -8,10 +8,11 @@ A place is the top-left pixel (y, x) of a patch. On the block grid both are 4 mo
 from collections.abc import Collection
 
 import numpy as np
+import numpy.typing as npt
 
-from q1net_core.codecs import CHROMA_REACH, CODECS, MCU, Codec, compress_tiles, cut_inner, cut_tiles, tile_starts
+from q1net_core.codecs import CODECS, MCU, Codec, compress_tiles, cut_inner, cut_tiles, tile_shapes
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.patches import BLOCK, BORDER, PATCH, IntArray
+from q1net_core.patches import BLOCK, BORDER, PATCH, IntArray, cut_windows
 from q1net_core.records import Status, UInt8Array
 
 # A patch whose values span less than this says little of the level; the reference recipe re-draws such places too.
@@ -20,12 +21,13 @@ DRAWS = 4
 
 # The phases of the 8x8 grid at which patches may lie, along each axis.
 PHASES = {"aligned": range(1), "all": range(-BORDER, BORDER)}
-# A patch's tile spans two coding units along an axis, or three where it lies across two borders of them.
-SMALL_TILE = 2 * MCU
 
 
 def usable_blocks(length: int) -> int:
-    """How many blocks along one axis have a tile around them inside the image; the first is block 1."""
+    """How many blocks along one axis have a tile around them inside the image; the first is block 1.
+
+    Tiles of 4:2:0, the largest, whatever the codec: so places do not depend on it.
+    """
     return length // MCU * (MCU // BLOCK) - 2
 
 
@@ -102,32 +104,35 @@ def phases_of(places: IntArray) -> IntArray:
 
 
 def compress_places(
-    pixels: UInt8Array, places: IntArray, levels: IntArray, wanted: np.ndarray, codec: Codec = CODECS["jpeg"]
+    pixels: UInt8Array, places: IntArray, levels: IntArray, wanted: npt.NDArray[np.bool_], codec: Codec = CODECS["jpeg"]
 ) -> UInt8Array:
-    """The patches at ``places`` as they look in the whole image compressed at each of ``levels``.
+    """The patches at ``places`` as they look in the whole image compressed at each of ``levels``, bit for bit.
 
-    Bit for bit, at the cost of the patches' surroundings only: tiles around them are compressed, as one mosaic for
-    each level and size of tile.
+    Where the codec has a geometry, at the cost of the patches' surroundings only: tiles around them are compressed,
+    as one mosaic for each level and shape of tile. Otherwise the whole image is compressed at every level.
 
     Args:
         pixels: uint8 [height, width, 3].
         places: int [N, 2].
         levels: int [L].
         wanted: bool [L, N], which place is wanted at which level.
-        codec: one with the geometry of JPEG 4:2:0.
 
     Returns:
         uint8 [wanted.sum(), 16, 16, 3], in the order of ``np.nonzero(wanted)``.
     """
-    patches = np.empty((int(wanted.sum()), PATCH, PATCH, 3), np.uint8)
-    rows = np.full(wanted.shape, -1)
-    rows[wanted] = np.arange(len(patches))
-    lengths = np.stack([axis + PATCH + CHROMA_REACH - tile_starts(axis, PATCH)[0] for axis in places.T])
-    small = (lengths <= SMALL_TILE).all(axis=0)
-    for group in (np.flatnonzero(small), np.flatnonzero(~small)):
-        tiles, tops, lefts = cut_tiles(pixels, places[group, 0], places[group, 1], PATCH)
-        for level, wanted_here, rows_here in zip(levels, wanted[:, group], rows[:, group], strict=True):
-            if wanted_here.any():
-                compressed = compress_tiles(tiles[wanted_here], int(level), codec)
-                patches[rows_here[wanted_here]] = cut_inner(compressed, tops[wanted_here], lefts[wanted_here], PATCH)
-    return patches
+    patches: UInt8Array = np.empty((*wanted.shape, PATCH, PATCH, 3), np.uint8)
+    tops, lefts = places.T
+    if codec.geometry is None:
+        for row in np.flatnonzero(wanted.any(axis=1)):
+            here = wanted[row]
+            patches[row, here] = cut_windows(codec.compress(pixels, int(levels[row])), tops[here], lefts[here], PATCH)
+        return patches[wanted]
+    shapes = tile_shapes(tops, lefts, PATCH, codec.geometry)
+    for shape in np.unique(shapes, axis=0):
+        alike = np.flatnonzero((shapes == shape).all(axis=1))
+        tiles, inner_tops, inner_lefts = cut_tiles(pixels, tops[alike], lefts[alike], PATCH, codec.geometry)
+        for row in np.flatnonzero(wanted[:, alike].any(axis=1)):
+            here = wanted[row, alike]
+            compressed = compress_tiles(tiles[here], int(levels[row]), codec)
+            patches[row, alike[here]] = cut_inner(compressed, inner_tops[here], inner_lefts[here], PATCH)
+    return patches[wanted]

@@ -18,7 +18,7 @@ LIGHT = [
     f"q1net_core.{name}"
     for name in (
         "codecs", "decode", "decode_guards", "errors", "estimator", "fusion", "jpeg_header", "jpeg_tables", "metrics",
-        "patches", "places", "records", "sniff", "storage",
+        "patches", "places", "records", "sniff", "storage", "video",
     )
 ]  # fmt: skip
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from pictures import make_texture
 from PIL import Image
 
-from q1net_core.codecs import CODECS, compress_jpeg
+from q1net_core.codecs import CODECS, Codec
 from q1net_core.errors import ConfigError, ImageError
 from q1net_core.patches import PATCH, cut_windows
 from q1net_core.places import PHASES, check_room, compress_places, draw_place, draw_places, phases_of
 from q1net_core.records import Status, UInt8Array
 
 PHOTOGRAPH = Path(__file__).parent / "photographs" / "camera" / "airplane.png"
-LEVELS = CODECS["jpeg"].levels
+CUTTING = [name for name, codec in CODECS.items() if codec.geometry]
 
 
 @pytest.fixture(scope="module")
@@ -24,51 +24,62 @@ def photograph() -> UInt8Array:
     return np.asarray(Image.open(PHOTOGRAPH))
 
 
-def assert_patches_match(pixels: UInt8Array, places: np.ndarray, levels: np.ndarray, wanted: np.ndarray) -> None:
-    whole = np.stack([cut_windows(compress_jpeg(pixels, int(level)), *places.T, PATCH) for level in levels])
-    assert np.array_equal(compress_places(pixels, places, levels, wanted), whole[wanted])
+def assert_patches_match(
+    pixels: UInt8Array, places: np.ndarray, levels: np.ndarray, wanted: np.ndarray, codec: Codec
+) -> None:
+    whole = np.stack([cut_windows(codec.compress(pixels, int(level)), *places.T, PATCH) for level in levels])
+    assert np.array_equal(compress_places(pixels, places, levels, wanted, codec), whole[wanted])
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=200)
 @given(
+    st.data(),
     st.integers(0, 2**32 - 1),
     st.integers(48, 150),
     st.integers(48, 150),
-    st.lists(st.sampled_from(LEVELS), min_size=1, max_size=3, unique=True),
+    st.sampled_from(CUTTING),
     st.sampled_from(sorted(PHASES)),
 )
 def test_patches_anywhere_are_bit_identical_to_the_whole_image(
-    seed: int, height: int, width: int, levels: list[int], phases: str
+    data: st.DataObject, seed: int, height: int, width: int, name: str, phases: str
 ) -> None:
+    levels = data.draw(st.lists(st.sampled_from(CODECS[name].levels), min_size=1, max_size=3, unique=True))
     rng = np.random.default_rng(seed)
     pixels = make_texture(seed, height, width)
     room = [length // 16 * 2 - (2 if phases == "aligned" else 5) for length in (height, width)]
     places = draw_places(rng, pixels, min(12, room[0] * room[1]), phases)
     wanted = rng.random((len(levels), len(places))) < rng.choice([0.3, 1])
-    assert_patches_match(pixels, places, np.array(levels), wanted)
+    assert_patches_match(pixels, places, np.array(levels), wanted, CODECS[name])
 
 
+@pytest.mark.parametrize("name", CUTTING)
 @pytest.mark.parametrize("length", [48, 49, 63, 64, 72])
-def test_every_place_of_a_small_image_is_bit_identical(length: int) -> None:
-    pixels = make_texture(3, length, length + 16)
+def test_every_place_of_a_small_image_is_bit_identical(length: int, name: str) -> None:
+    pixels, level = make_texture(3, length, length + 16), CODECS[name].levels[4]
     for phases, first, last in (("aligned", 1, length // 16 * 2 - 2), ("all", 2, length // 16 * 2 - 4)):
         shifts = np.array(PHASES[phases])
         ys = (np.arange(first, last + 1)[:, None] * 8 - 4 + shifts).ravel()
         xs = (np.arange(first, last + 3)[:, None] * 8 - 4 + shifts).ravel()
         places = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1).reshape(-1, 2)
-        assert_patches_match(pixels, places, np.array([30]), np.ones((1, len(places)), bool))
+        assert_patches_match(pixels, places, np.array([level]), np.ones((1, len(places)), bool), CODECS[name])
 
 
+@pytest.mark.parametrize("name", CODECS)
 @pytest.mark.parametrize("phases", PHASES)
-def test_patches_of_a_photograph_are_bit_identical(photograph: UInt8Array, phases: str) -> None:
-    places = draw_places(np.random.default_rng(5), photograph[:371, :499], 64, phases)
-    levels = np.array([1, 2, 5, 35, 50, 75, 93, 100])
-    assert_patches_match(photograph[:371, :499], places, levels, np.ones((8, 64), bool))
+def test_patches_of_a_photograph_are_bit_identical(photograph: UInt8Array, phases: str, name: str) -> None:
+    pixels = photograph[:371, :499] if name in CUTTING else photograph[:131, :119]
+    places = draw_places(np.random.default_rng(5), pixels, 64 if name in CUTTING else 20, phases)
+    known = CODECS[name].levels
+    levels = np.array([known[0], known[len(known) // 2], known[-1]])
+    wanted = np.random.default_rng(6).random((3, len(places))) < 0.8
+    assert_patches_match(pixels, places, levels, wanted, CODECS[name])
 
 
 def test_nothing_wanted_gives_nothing(photograph: UInt8Array) -> None:
     places = draw_places(np.random.default_rng(5), photograph, 4)
-    assert compress_places(photograph, places, np.array([50]), np.zeros((1, 4), bool)).shape == (0, 16, 16, 3)
+    for name in CODECS:
+        patches = compress_places(photograph, places, np.array([50]), np.zeros((1, 4), bool), CODECS[name])
+        assert patches.shape == (0, 16, 16, 3)
 
 
 def test_places_are_different_and_inside_at_all_their_phases() -> None:

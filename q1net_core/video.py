@@ -1,0 +1,83 @@
+"""Pixels + CRF -> pixels as one intra frame of H.264 or HEVC leaves them; needs PyAV, the extra ``video``.
+
+Layer: numpy, and PyAV when a function is called; no keras, no beam, no pyarrow.
+
+PyAV's wheels contain FFmpeg with x264 and x265, which are GPL: see NOTICE.
+"""
+
+from fractions import Fraction
+from functools import partial
+from types import ModuleType
+
+import numpy as np
+
+from q1net_core.errors import ConfigError
+from q1net_core.records import UInt8Array
+
+# Constant rate factors, the worst first.
+CRF = range(51, -1, -1)
+# x265 takes no smaller picture; 4:2:0 halves both sides.
+LEAST_SIDE = 16
+# One thread, and no word on stderr: images are compressed side by side.
+X265_PARAMS = "log-level=error:pools=none:frame-threads=1"
+
+
+def import_av() -> ModuleType:
+    """PyAV; raises ConfigError if it is not installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise ConfigError("video codecs need PyAV, which is not installed; pip install 'q1net[video]'") from error
+    return av
+
+
+def versions() -> dict[str, str]:
+    """Versions of PyAV and of the FFmpeg libraries in it; raises ConfigError if it is not installed."""
+    av = import_av()
+    libraries = {name: ".".join(map(str, av.library_versions[name])) for name in ("libavcodec", "libswscale")}
+    return {"av": av.__version__} | libraries
+
+
+def pad(pixels: UInt8Array) -> UInt8Array:
+    """The picture with its last rows and columns repeated up to sides that both encoders take."""
+    margins = [(0, max(LEAST_SIDE, length + length % 2) - length) for length in pixels.shape[:2]]
+    return np.ascontiguousarray(np.pad(pixels, [*margins, (0, 0)], "edge"))
+
+
+def compress_video(pixels: UInt8Array, level: int, encoder: str, decoder: str, options: dict[str, str]) -> UInt8Array:
+    """Pixels uint8 [H, W, 3] -> the same picture as one intra frame at CRF ``level``: 8 bits, 4:2:0.
+
+    Colours as most videos have them, BT.709 in limited range, converted with exact rounding.
+
+    Raises:
+        ConfigError: PyAV is not installed.
+    """
+    av = import_av()
+    from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+    height, width = pixels.shape[:2]
+    exact = (
+        Interpolation.BICUBIC
+        | Interpolation.ACCURATE_RND
+        | Interpolation.BITEXACT
+        | Interpolation.FULL_CHR_H_INP
+        | Interpolation.FULL_CHR_H_INT
+    )
+    colours = {"interpolation": exact, "threads": 1}
+    frame = av.VideoFrame.from_ndarray(pad(pixels), "rgb24").reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, **colours
+    )
+    writer = av.CodecContext.create(encoder, "w")
+    writer.width, writer.height, writer.pix_fmt, writer.time_base = frame.width, frame.height, "yuv420p", Fraction(1)
+    writer.thread_count, writer.options = 1, {"crf": str(level)} | options
+    packets = [*writer.encode(frame), *writer.encode(None)]
+    reader = av.CodecContext.create(decoder, "r")
+    (decoded,) = [frame for packet in [*packets, None] for frame in reader.decode(packet)]
+    pictures = decoded.reformat(
+        format="rgb24", src_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG, **colours
+    )
+    return np.ascontiguousarray(pictures.to_ndarray()[:height, :width])
+
+
+compress_h264 = partial(compress_video, encoder="libx264", decoder="h264", options={})
+compress_hevc = partial(compress_video, encoder="libx265", decoder="hevc", options={"x265-params": X265_PARAMS})
