@@ -165,7 +165,7 @@ def test_no_confident_patch_is_ok_without_an_estimate() -> None:
         ({"threshold": 100.0}, r"threshold is 100\.0"),
         ({"threshold": -1.0}, r"threshold is -1\.0"),
         ({"threshold": float("nan")}, "threshold is nan"),
-        ({"fusion": "mean"}, "fusion is 'mean'; expected one of weighted, paper"),
+        ({"fusion": "mean"}, "fusion is 'mean'; expected one of trimmed, weighted, paper"),
     ],
 )
 def test_impossible_configuration_is_refused(changes: dict[str, object], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Fusion: every rule keeps the same promises, and the paper's rule is the median of the confident patches."""
+"""Fusion: every rule keeps the same promises; what each adds to them is computed by hand."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from q1net_core.fusion import FUSIONS, calibrate, fuse_median, fuse_weighted_median
+from q1net_core.fusion import (
+    FUSIONS,
+    calibrate,
+    fuse_median,
+    fuse_trimmed_mean,
+    fuse_weighted_median,
+    relative_precision,
+    trimmed_mean,
+)
 from q1net_core.records import Estimate, Float32Array
 
 Rule = Callable[[Float32Array, Float32Array, float], Estimate]
@@ -91,6 +99,41 @@ def test_equally_sure_patches_are_fused_as_in_the_paper(qualities: list[float]) 
     weighted, plain = fuse_weighted_median(quality, confidence, 90.0), fuse_median(quality, confidence, 90.0)
     assert weighted.quality == pytest.approx(plain.quality)
     assert weighted.spread == pytest.approx(plain.spread, abs=1e-6)
+
+
+def test_trimmed_mean_leaves_out_a_tenth_of_the_weight_at_each_end() -> None:
+    values = np.array([50.0, 0, 30, 40, 20, 60, 70, 100, 80, 10])
+    assert trimmed_mean(values, np.ones(10)) == pytest.approx(np.sort(values)[1:-1].mean())
+    # Of weights 1, 5, 3, 1 in all 10 the outer values go; of 2, 4, 2 in all 8 their parts beyond 0.8 stay.
+    assert trimmed_mean(np.array([0.0, 20, 40, 90]), np.array([1.0, 5, 3, 1])) == pytest.approx((5 * 20 + 3 * 40) / 8)
+    assert trimmed_mean(np.array([10.0, 20, 60]), np.array([2.0, 4, 2])) == pytest.approx((12 + 80 + 72) / 6.4)
+
+
+@bounded
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.01, 100)), min_size=1, max_size=30), st.integers(2, 5))
+def test_trimmed_mean_counts_weights_as_copies(pairs: list[tuple[float, float]], copies: int) -> None:
+    values, weights = np.array(pairs).T
+    split = trimmed_mean(np.repeat(values, copies), np.repeat(weights, copies))
+    assert split == pytest.approx(trimmed_mean(values, weights), abs=1e-6)
+    assert trimmed_mean(values, 7 * weights) == pytest.approx(trimmed_mean(values, weights), abs=1e-6)
+
+
+def test_relative_precision_by_hand() -> None:
+    quality = np.array([50.0, 50, 20, 90, 96, 100, 0])
+    confidence = np.array([90.0, 95, 92, 97, 98, 98, 99.9])
+    expected = [2500 / 100, 2500 / 25, 1600 / 64, 900 / 9, 384 / 4, 384 / 4, 384 / 0.25]
+    assert relative_precision(quality, confidence) == pytest.approx(expected)
+
+
+@bounded
+@given(st.lists(st.floats(4, 96, width=32), min_size=1, max_size=40), st.floats(0.05, 0.5))
+def test_confidence_that_only_follows_the_prediction_prefers_no_patch(qualities: list[float], share: float) -> None:
+    quality = np.float32(qualities)
+    room = np.sqrt(quality.astype(np.float64) * (100 - quality.astype(np.float64)))
+    confidence = (100 - np.maximum(share * room, 0.5)).astype(np.float32)
+    if share * room.min() >= 0.5:
+        expected = trimmed_mean(quality.astype(np.float64), np.ones(len(quality)))
+        assert fuse_trimmed_mean(quality, confidence, -1.0).quality == pytest.approx(expected, abs=1e-2)
 
 
 @bounded
