@@ -75,6 +75,8 @@ def parse_levels(value: str) -> tuple[int, ...]:
             ends, _, step = part.partition(":")
             low, dash, high = ends.partition("-")
             levels += range(int(low), int(high if dash else low) + 1, int(step or 1))
+        if not levels:
+            raise ValueError
     except ValueError:
         raise argparse.ArgumentTypeError(f"{value!r}; expected levels such as 1-100, 5-100:5 or 10,50,90") from None
     return tuple(dict.fromkeys(levels))

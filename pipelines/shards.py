@@ -7,71 +7,26 @@ compresses the surroundings of each image's places and sends every row, by a has
 import argparse
 import json
 import os
-import re
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from hashlib import blake2b, sha256
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
-import numpy.typing as npt
-import PIL
-import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsDict, AsList, TaggedOutput
-from PIL import features
+from apache_beam.pvalue import AsDict, AsList
 
-from pipelines import counters, runner, sources, tables, text
-from pipelines.shard_files import FORMATS, PATCH_BYTES, ShardRows, to_table
-from pipelines.transforms import FINISHED, Encoded, ReadImages
-from q1net_core import __version__, storage
+from pipelines import runner, sources, tables, text
+from pipelines.shard_config import ShardsConfig
+from pipelines.shard_files import FORMATS, PATCH_BYTES
+from pipelines.shard_rows import Shard, WriteShards, commit
+from pipelines.shard_sources import SHARES, UNUSABLE, SurveyImages, describe_unusable, refuse_unusable
+from q1net_core import storage
 from q1net_core.codecs import CODECS
-from q1net_core.decode import Limits, decode
-from q1net_core.errors import ConfigError, ImageError
-from q1net_core.places import PHASES, check_room, compress_places, draw_places
-from q1net_core.records import ImageRecord, ListedImage, Status, UInt8Array
+from q1net_core.errors import ConfigError
+from q1net_core.places import PHASES
 
-# Shares of an unknown corpus, as the paper splits DIV2K: 700, 100, 100.
-SHARES = {"train": 7, "valid": 1, "test": 1}
-DIV2K = re.compile(r"(?:^|/)DIV2K_(train|valid)_[^/]+/(?:.*/)?(\d{4})(?:x\d+\w*)?\.\w+$")
-LOSSY_FORMATS = ("JPEG", "MPO")
-UNUSABLE = "unusable"
-UNUSABLE_SHOWN = 5
-# With fewer rows in a shard on average, hashing might leave one empty.
-LEAST_ROWS_PER_SHARD = 100
 # The local runner shuffles in memory, and was seen to hold up to eight times the bytes of the patches.
 MEMORY_PER_BYTE = 16
-
-Key = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class ShardsConfig:
-    """One dataset: places of the lossless ``images`` x ``levels`` of a ``codec``, written to the folder ``output``."""
-
-    images: str
-    output: str
-    codec: str = "jpeg"
-    levels: tuple[int, ...] = tuple(CODECS["jpeg"].levels)
-    patches_per_image: int = 64
-    phases: str = "aligned"
-    seed: int = 0
-    format: str = "parquet"
-    rows_per_shard: int = 1 << 16
-
-    def __post_init__(self) -> None:
-        for name, known in (("codec", CODECS), ("phases", PHASES), ("format", FORMATS)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
-        possible = CODECS[self.codec].levels
-        if not self.levels or not set(self.levels) <= set(possible):
-            raise ConfigError(f"levels are {list(self.levels)}; expected some of {possible[0]}..{possible[-1]}")
-        for name, least in (("patches_per_image", 1), ("seed", 0), ("rows_per_shard", LEAST_ROWS_PER_SHARD)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least {least}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,275 +36,6 @@ class Job:
     input_files: list[str]
     images: int
     folder: str
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A usable image: its ``name`` inside the corpus, its pixels' sha256, and its split once that is known."""
-
-    uri: str
-    name: str
-    fingerprint: str
-    split: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """One written file: its name below the output, its split, and how many rows it has of each level."""
-
-    name: str
-    split: str
-    rows: int
-    bytes: int
-    sha256: str
-    levels: Counter[int]
-
-
-def fingerprint_of(pixels: UInt8Array) -> str:
-    """What makes two images the same picture, whatever their files: sha256 of size and pixels."""
-    return sha256(b"%dx%d:" % pixels.shape[1::-1] + pixels.tobytes()).hexdigest()
-
-
-def div2k_split(uri: str) -> str | None:
-    """The split of an image of DIV2K, also of its downscaled versions: 0001-0700, 0701-0800, 0801-0900."""
-    found = DIV2K.search(uri)
-    number = int(found[2]) if found else 0
-    if found and found[1] == "valid" and 801 <= number <= 900:
-        return "test"
-    if found and found[1] == "train" and 1 <= number <= 800:
-        return "train" if number <= 700 else "valid"
-    return None
-
-
-def choose_split(fingerprint: str, uris: Iterable[str]) -> str:
-    """The one split of all images with the same pixels: DIV2K's if one of them is of it, else by their hash."""
-    known = [split for split in map(div2k_split, sorted(uris)) if split]
-    if known:
-        return known[0]
-    share = int(fingerprint[:16], 16) % sum(SHARES.values())
-    return [split for split, parts in SHARES.items() for _ in range(parts)][share]
-
-
-def assign_split(same: tuple[str, Iterable[Source]]) -> Iterator[Source]:
-    """Images with the same pixels -> the same, each with its split."""
-    fingerprint, images = same
-    images = list(images)
-    split = choose_split(fingerprint, [image.uri for image in images])
-    for image in images:
-        yield replace(image, split=split)
-
-
-def load_pixels(encoded: bytes, config: ShardsConfig) -> UInt8Array:
-    """Decode an image that shards can be cut from; raises ImageError for any other."""
-    decoded = decode(encoded)
-    if decoded.format in LOSSY_FORMATS:
-        raise ImageError(Status.UNSUPPORTED, f"image is {decoded.format}; expected a lossless one, never compressed")
-    check_room(decoded.pixels, config.patches_per_image, config.phases)
-    return decoded.pixels
-
-
-def survey(image: Encoded, config: ShardsConfig, folder: str) -> Iterator[Any]:
-    """An image -> a Source; or, on the output UNUSABLE, its uri and why it cannot be used."""
-    listed, encoded = image
-    try:
-        fingerprint = fingerprint_of(load_pixels(encoded, config))
-        yield Source(listed.uri, listed.uri.removeprefix(folder), fingerprint)
-    except ImageError as error:
-        yield TaggedOutput(UNUSABLE, (listed.uri, f"{error.status}: {error}"))
-    counters.inc("shard_images")
-
-
-def describe_failure(record: ImageRecord) -> tuple[str, str]:
-    """An image that could not be read -> its uri and why."""
-    return record.image.uri, f"{record.status}: {record.error}"
-
-
-def refuse_unusable(_: None, unusable: list[tuple[str, str]], output: str) -> None:
-    """List all unusable images in unusable.json and stop the run, if there are any."""
-    if unusable:
-        images = [{"uri": storage.printable_uri(uri), "error": error} for uri, error in sorted(unusable)]
-        tables.write_json(storage.join(output, "unusable.json"), {"images": images})
-        raise RuntimeError(f"{len(images)} images cannot be used, the first is {images[0]['uri']}")
-
-
-def count_shards(images: int, config: ShardsConfig) -> int:
-    """How many shards a split of so many images has."""
-    return -(-images * config.patches_per_image * len(config.levels) // config.rows_per_shard)
-
-
-def row_keys(source: Source, config: ShardsConfig) -> npt.NDArray[np.uint64]:
-    """Where each row goes: uint64 [levels, places], a hash of seed, source, position and level (SplitMix64)."""
-    name = f"{config.seed}:".encode() + source.name.encode(errors="surrogateescape")
-    start = np.uint64(int.from_bytes(blake2b(name, digest_size=8).digest()))
-    levels = np.array(config.levels, np.uint64)
-    rows = np.arange(1, config.patches_per_image + 1, dtype=np.uint64) << np.uint64(16) | levels[:, None]
-    keys = rows * np.uint64(0x9E3779B97F4A7C15) + start
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        keys = (keys ^ keys >> np.uint64(shift)) * np.uint64(factor)
-    return keys ^ keys >> np.uint64(31)
-
-
-def cut_rows(
-    source: Source,
-    images: dict[str, int],
-    _: list[Any],
-    config: ShardsConfig,
-    number: int,
-    rounds: int,
-) -> Iterator[tuple[Key, ShardRows]]:
-    """The rows of one image that belong to shards of round ``number``, one packed element for each such shard.
-
-    Raises:
-        RuntimeError: the image is not what it was in the first pass.
-    """
-    shards = count_shards(images[source.split], config)
-    if number < shards:
-        try:
-            pixels = load_pixels(storage.read_bytes(source.uri, Limits().max_bytes), config)
-        except ImageError as error:
-            raise RuntimeError(f"{source.uri} was usable before and is not any more: {error}") from error
-        if fingerprint_of(pixels) != source.fingerprint:
-            raise RuntimeError(f"{source.uri} changed while shards were made from it; start again")
-        yield from pack_rows(source, pixels, shards, config, number, rounds)
-    counters.inc("shard_images")
-
-
-def pack_rows(
-    source: Source, pixels: UInt8Array, shards: int, config: ShardsConfig, number: int = 0, rounds: int = 1
-) -> Iterator[tuple[Key, ShardRows]]:
-    """Draw places, compress what this round wants of them, and sort it by shard."""
-    rng = np.random.default_rng([config.seed, int(source.fingerprint[:16], 16)])
-    places = draw_places(rng, pixels, config.patches_per_image, config.phases)
-    levels = np.array(config.levels, np.intp)
-    keys = row_keys(source, config)
-    shard_of = (keys % np.uint64(shards)).astype(np.intp)
-    wanted = shard_of % rounds == number
-    with counters.timed("compress_usec"):
-        patches = compress_places(pixels, places, levels, wanted, CODECS[config.codec])
-    counters.inc("shard_rows", len(patches))
-    level_rows, place_rows = np.nonzero(wanted)
-    shard_rows = shard_of[wanted]
-    order = np.argsort(shard_rows, kind="stable")
-    starts = np.flatnonzero(np.diff(shard_rows[order], prepend=-1))
-    name = storage.printable_uri(source.name)
-    for rows in np.split(order, starts[1:]) if len(order) else ():
-        yield (
-            (source.split, int(shard_rows[rows[0]])),
-            ShardRows(
-                name,
-                source.split,
-                keys[wanted][rows],
-                levels[level_rows[rows]].astype(np.int16),
-                places[place_rows[rows]],
-                patches[rows],
-            ),
-        )
-
-
-def write_shard(grouped: tuple[Key, Iterable[ShardRows]], images: dict[str, int], config: ShardsConfig) -> Shard:
-    """Write one shard; a retry writes the same bytes to the same name."""
-    (split, number), packed = grouped
-    table = to_table(packed)
-    content = FORMATS[config.format](table)
-    shards = count_shards(images[split], config)
-    name = f"split={split}/part-{number:05d}-of-{shards:05d}.{config.format}"
-    storage.write_bytes(storage.join(config.output, name), content)
-    levels = Counter(table["level"].to_pylist())
-    return Shard(name, split, len(table), len(content), sha256(content).hexdigest(), levels)
-
-
-def codec_versions() -> dict[str, str | None]:
-    """The libraries that pixels and files depend on, where this runs."""
-    return {
-        "q1net": __version__,
-        "pillow": PIL.__version__,
-        "libjpeg_turbo": features.version("libjpeg_turbo"),
-        "numpy": np.__version__,
-        "pyarrow": pa.__version__,
-        "beam": beam.__version__,
-    }
-
-
-def commit(_: None, shards: list[Shard], images: dict[str, int], config: ShardsConfig) -> str:
-    """Check that every row is there, then write dataset.json, last.
-
-    Raises:
-        RuntimeError: rows are missing or doubled; nothing is committed.
-    """
-    counts = {split: Counter[int]() for split in SHARES}
-    for shard in shards:
-        counts[shard.split].update(shard.levels)
-    for split, levels in counts.items():
-        expected = images.get(split, 0) * config.patches_per_image
-        wrong = {level: levels[level] for level in config.levels if levels[level] != expected}
-        if wrong:
-            level, rows = next(iter(wrong.items()))
-            raise RuntimeError(
-                f"split {split} has {rows} rows of level {level} instead of {expected}; nothing is committed, "
-                "start again"
-            )
-    splits = {
-        split: {
-            "images": images.get(split, 0),
-            "rows": levels.total(),
-            "rows_by_level": {str(level): levels[level] for level in config.levels},
-        }
-        for split, levels in counts.items()
-    }
-    files = [
-        {"name": shard.name, "rows": shard.rows, "bytes": shard.bytes, "sha256": shard.sha256}
-        for shard in sorted(shards, key=lambda shard: shard.name)
-    ]
-    about = {"seed": config.seed, "arguments": asdict(config), "versions": codec_versions()}
-    uri = storage.join(config.output, "dataset.json")
-    tables.write_json(uri, about | {"splits": splits, "files": files})
-    return uri
-
-
-class SurveyImages(beam.PTransform):
-    """ListedImage -> Source with its split; and on the output UNUSABLE, uri and reason of what cannot be used."""
-
-    def __init__(self, config: ShardsConfig, folder: str) -> None:
-        super().__init__()
-        self.config, self.folder = config, folder
-
-    def expand(self, images: beam.PCollection[ListedImage]) -> Any:
-        """Two outputs, ``sources`` and UNUSABLE."""
-        read = images | "ReadImages" >> ReadImages()
-        surveyed = read.read | "Survey" >> beam.FlatMap(survey, self.config, self.folder).with_outputs(
-            UNUSABLE, main="usable"
-        )
-        unread = read[FINISHED] | "Describe" >> beam.Map(describe_failure)
-        usable = (
-            surveyed.usable
-            | "ByPixels" >> beam.Map(lambda source: (source.fingerprint, source)).with_output_types(tuple[str, Source])
-            | "SamePixels" >> beam.GroupByKey()
-            | "AssignSplit" >> beam.FlatMap(assign_split)
-            | "Spread" >> beam.Reshuffle()
-        )
-        return {"sources": usable, UNUSABLE: (unread, surveyed[UNUSABLE]) | "Unusable" >> beam.Flatten()}
-
-
-class WriteShards(beam.PTransform):
-    """Source -> Shard: the files of one round.
-
-    Args:
-        images: side input, how many images each split has.
-        after: side input that must be complete before this round starts, so that rounds do not share memory.
-    """
-
-    def __init__(self, config: ShardsConfig, number: int, rounds: int, images: AsDict, after: AsList) -> None:
-        super().__init__()
-        self.config, self.number, self.rounds, self.images, self.after = config, number, rounds, images, after
-
-    def expand(self, images: beam.PCollection[Source]) -> beam.PCollection[Shard]:
-        """One output, in no order."""
-        return (
-            images
-            | "CutRows" >> beam.FlatMap(cut_rows, self.images, self.after, self.config, self.number, self.rounds)
-            | "ByShard" >> beam.GroupByKey()
-            | "WriteShard" >> beam.Map(write_shard, self.images, self.config)
-        )
 
 
 def build(root: beam.Pipeline, config: ShardsConfig, job: Job, rounds: int = 1) -> beam.PCollection[str]:
@@ -375,8 +61,9 @@ def start(config: ShardsConfig) -> Job:
     """Check the output, sweep away what a killed run left there, list the images.
 
     Raises:
-        ConfigError: the output has a finished dataset, or files that are no run's remains.
+        ConfigError: the codec is not installed; the output has a finished dataset, or files that are no run's remains.
     """
+    CODECS[config.codec].versions()
     storage.ensure_writable(config.output)
     if storage.exists(storage.join(config.output, "dataset.json")):
         raise ConfigError(
@@ -428,19 +115,6 @@ def make_shards(config: ShardsConfig, options: PipelineOptions) -> dict[str, Any
     return dataset
 
 
-def describe_unusable(images: list[dict[str, str]], uri: str) -> str:
-    """Which images stopped the run, and what to do about it."""
-    shown = [f"  {image['uri']}: {image['error']}" for image in images[:UNUSABLE_SHOWN]]
-    more = [f"  and {len(images) - len(shown)} more, in {uri}"] if len(images) > len(shown) else []
-    return "\n".join(
-        [
-            f"{len(images)} images cannot be used; mend or remove them and start again (nothing is skipped):",
-            *shown,
-            *more,
-        ]
-    )
-
-
 def make_parser() -> argparse.ArgumentParser:
     """The command's flags."""
     defaults = ShardsConfig("", "")
@@ -454,7 +128,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, metavar="URI", help="folder that gets split=.../ and dataset.json")
     parser.add_argument("--codec", default=defaults.codec, choices=CODECS, help="codec (%(default)s)")
     parser.add_argument(
-        "--levels", type=runner.parse_levels, default=defaults.levels, metavar="LEVELS", help="such as 1-100 (all)"
+        "--levels",
+        type=runner.parse_levels,
+        default=(),
+        metavar="LEVELS",
+        help="such as 10-90:5 (all of the codec)",
     )
     parser.add_argument(
         "--patches-per-image", type=int, default=defaults.patches_per_image, metavar="N", help="places (%(default)s)"

@@ -60,10 +60,12 @@ class Codec:
 
     def check_levels(self, levels: Sequence[int]) -> None:
         """Raise ConfigError unless there are levels and the codec has them all."""
-        if not levels or not set(levels) <= set(self.levels):
+        wrong = sorted(set(levels) - set(self.levels))
+        if wrong or not levels:
             known = self.levels
             expected = f"{min(known)}..{max(known)}" if isinstance(known, range) else ", ".join(map(str, known))
-            raise ConfigError(f"levels are {list(levels)}; expected some of {expected}")
+            problem = f"levels {wrong} do not exist" if wrong else "no levels"
+            raise ConfigError(f"{problem}; expected some of {expected}")
 
     def compress(self, pixels: UInt8Array, level: int) -> UInt8Array:
         """Pixels uint8 [H, W, 3] -> the same picture after the codec; raises ConfigError for a level it has not."""

@@ -27,7 +27,7 @@ def import_av() -> ModuleType:
     try:
         import av
     except ImportError as error:
-        raise ConfigError("video codecs need PyAV, which is not installed; pip install 'q1net[video]'") from error
+        raise ConfigError("video codecs need PyAV, which is not installed; pip install '.[video]'") from error
     return av
 
 

@@ -1,6 +1,7 @@
 """Codecs: a window compressed with its surroundings equals the same window of the whole compressed image."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -212,6 +213,15 @@ def test_every_codec_keeps_the_shape_and_gets_better_with_level(name: str, photo
     assert errors[-1] < 1.6
 
 
+@pytest.mark.parametrize("name", WHOLE)
+def test_images_compressed_side_by_side_do_not_change_each_other(name: str, photograph: UInt8Array) -> None:
+    codec, pictures = CODECS[name], [photograph[top : top + 50, 99:160] for top in range(0, 300, 50)]
+    level = codec.levels[len(codec.levels) // 2]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(lambda picture: codec.compress(picture, level), pictures))
+    assert np.array_equal(together, [codec.compress(picture, level) for picture in pictures])
+
+
 @pytest.mark.parametrize("name", CODECS)
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (7, 40), (31, 33)])
 def test_every_codec_takes_pictures_of_any_size(name: str, shape: tuple[int, int]) -> None:
@@ -227,8 +237,10 @@ def test_every_codec_knows_its_levels_and_its_libraries(name: str) -> None:
     assert len(set(codec.levels)) == len(codec.levels) >= 10
     assert all(level >= 0 for level in codec.levels)
     for level in (min(codec.levels) - 1, max(codec.levels) + 1):
-        with pytest.raises(ConfigError, match=rf"levels are \[{level}\]; expected some of "):
+        with pytest.raises(ConfigError, match=rf"levels \[{level}\] do not exist; expected some of "):
             codec.compress(np.zeros((16, 16, 3), np.uint8), level)
+    with pytest.raises(ConfigError, match="no levels; expected some of"):
+        codec.check_levels([])
     assert all(version[0].isdigit() for version in codec.versions().values())
 
 
@@ -238,7 +250,7 @@ def test_a_library_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
         CODECS["avif"].versions()
     monkeypatch.setitem(sys.modules, "av", None)
     for call in (CODECS["h264"].versions, lambda: CODECS["hevc"].compress(np.zeros((16, 16, 3), np.uint8), 20)):
-        with pytest.raises(ConfigError, match=r"PyAV, which is not installed; pip install 'q1net\[video\]'"):
+        with pytest.raises(ConfigError, match=r"PyAV, which is not installed; pip install '\.\[video\]'"):
             call()
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -21,23 +20,11 @@ from PIL import Image
 
 from pipelines import shards
 from pipelines.cli import main
-from pipelines.shard_files import SHARD_SCHEMA, ShardRows, encode_example, frame, to_table
-from pipelines.shards import (
-    Shard,
-    ShardsConfig,
-    Source,
-    choose_split,
-    commit,
-    cut_rows,
-    div2k_split,
-    fingerprint_of,
-    make_shards,
-    pack_rows,
-    row_keys,
-    start,
-)
+from pipelines.shard_config import ShardsConfig
+from pipelines.shard_files import SHARD_SCHEMA
+from pipelines.shards import make_shards, parse, start
 from q1net_core import storage
-from q1net_core.codecs import compress_jpeg
+from q1net_core.codecs import CODECS, compress_jpeg
 from q1net_core.errors import ConfigError
 from q1net_core.records import UInt8Array
 
@@ -180,26 +167,6 @@ def test_another_seed_gives_other_places_in_the_same_splits(images: Path, made: 
     assert len(places[0] & places[1]) < 0.3 * len(places[0])
 
 
-def test_fewer_levels_keep_the_places_and_the_order() -> None:
-    config = ShardsConfig("i", "o", levels=(5, 40, 95), patches_per_image=4)
-    source = Source("i/a", "a", "00" * 32, "train")
-    keys = row_keys(source, config)
-    assert np.array_equal(row_keys(source, replace(config, levels=(40,))), keys[1:2])
-    assert np.array_equal(row_keys(replace(source, uri="j/a"), config), keys)
-    others = [replace(source, name="b"), replace(source, name="a\udce9")]
-    assert (
-        len(np.unique([keys, row_keys(source, replace(config, seed=1)), *(row_keys(o, config) for o in others)])) == 48
-    )
-
-
-def test_keys_are_spread_evenly() -> None:
-    config = ShardsConfig("i", "o", patches_per_image=64)
-    keys = np.concatenate([row_keys(Source("", f"{number}.png", ""), config).ravel() for number in range(10)])
-    assert len(np.unique(keys)) == 64_000
-    counts = np.bincount((keys % np.uint64(16)).astype(int))
-    assert np.abs(counts - 4000).max() < 5 * 4000**0.5
-
-
 def test_tfrecords_hold_the_same_rows_as_read_by_tensorflow(images: Path, tmp_path: Path) -> None:
     import tensorflow as tf
 
@@ -218,81 +185,6 @@ def test_tfrecords_hold_the_same_rows_as_read_by_tensorflow(images: Path, tmp_pa
     texts_read = [row | {name: row[name].decode() for name in ("source", "split")} for row in rows]
     assert texts_read == rows_of(tmp_path / "b")
     assert len(rows) == 6 * 4 * len(LEVELS)
-
-
-def test_an_example_is_framed_and_encoded_by_hand() -> None:
-    example = encode_example(["a", "b"], (b"\x01\x02", -1))
-    a = b"\x0a\x0b\x0a\x01a\x12\x06\x0a\x04\x0a\x02\x01\x02"
-    b = b"\x0a\x13\x0a\x01b\x12\x0e\x1a\x0c\x0a\x0a" + b"\xff" * 9 + b"\x01"
-    assert example == b"\x0a\x22" + a + b
-    assert frame(b"")[:12] == bytes(8) + (frame(b"")[8:12])
-    assert len(frame(example)) == len(example) + 16
-
-
-def test_a_table_does_not_depend_on_the_order_of_arrival() -> None:
-    config = ShardsConfig("i", "o", levels=LEVELS, patches_per_image=6)
-    sources = [Source(f"i/{name}", name, f"{number:064x}", "train") for number, name in enumerate("abc")]
-    packed = [rows for source in sources for _, rows in pack_rows(source, make_picture(1), 1, config)]
-    assert to_table(packed) == to_table(packed[::-1])
-    twice = [replace(rows, keys=np.zeros_like(rows.keys)) for rows in packed]
-    assert to_table(twice) == to_table(twice[::-1])
-
-
-def test_rounds_and_shards_part_the_rows_of_an_image() -> None:
-    config = ShardsConfig("i", "o", levels=LEVELS, patches_per_image=10)
-    source, pixels = Source("i/a", "a", "0" * 64, "test"), make_picture(1)
-
-    def rows(packed: list[tuple[tuple[str, int], ShardRows]]) -> pa.Table:
-        assert all((rows.keys % np.uint64(5) == number).all() for (_, number), rows in packed)
-        return to_table([rows for _, rows in packed])
-
-    together = list(pack_rows(source, pixels, 5, config))
-    assert [key for key, _ in together] == [("test", number) for number in range(5)]
-    parts = [list(pack_rows(source, pixels, 5, config, number, 3)) for number in range(3)]
-    assert [[number for (_, number), _ in part] for part in parts] == [[0, 3], [1, 4], [2]]
-    assert rows([rows for part in parts for rows in part]) == rows(together)
-
-
-@pytest.mark.parametrize(
-    ("uri", "split"),
-    [
-        ("/data/DIV2K/DIV2K_train_HR/0001.png", "train"),
-        ("gs://b/DIV2K_train_HR/0700.png", "train"),
-        ("DIV2K_train_HR/0701.png", "valid"),
-        ("/DIV2K_train_HR/0800.webp", "valid"),
-        ("/DIV2K_valid_HR/0801.png", "test"),
-        ("/DIV2K_valid_HR/0900.png", "test"),
-        ("/DIV2K_train_LR_bicubic/X2/0705x2.png", "valid"),
-        ("/DIV2K_valid_LR_mild/0900x4m.png", "test"),
-        ("/DIV2K_train_HR/0801.png", None),
-        ("/DIV2K_train_HR/0000.png", None),
-        ("/DIV2K_valid_HR/0800.png", None),
-        ("/DIV2K_valid_HR/0901.png", None),
-        ("/DIV2K_train_HR/10001.png", None),
-        ("/MyDIV2K_train_HR/0001.png", None),
-        ("/photos/0001.png", None),
-    ],
-)
-def test_div2k_is_recognised_by_its_folders(uri: str, split: str | None) -> None:
-    assert div2k_split(uri) == split
-
-
-def test_other_images_are_split_by_their_pixels_and_copies_follow_div2k() -> None:
-    fingerprints = [sha256(b"%d" % number).hexdigest() for number in range(4500)]
-    counts = Counter(choose_split(fingerprint, ["/photos/1.png"]) for fingerprint in fingerprints)
-    assert abs(counts["train"] - 3500) < 120
-    assert abs(counts["valid"] - 500) < 90
-    assert abs(counts["test"] - 500) < 90
-    for fingerprint in fingerprints[:20]:
-        assert choose_split(fingerprint, ["/a/1.png", "/DIV2K_valid_HR/0801.png"]) == "test"
-        uris = ["/DIV2K_valid_HR/0801.png", "/DIV2K_train_HR/0001.png"]
-        assert choose_split(fingerprint, uris) == choose_split(fingerprint, uris[::-1]) == "train"
-
-
-def test_the_fingerprint_is_of_the_picture_whatever_its_shape() -> None:
-    pixels = make_picture(1)
-    assert fingerprint_of(pixels) == fingerprint_of(pixels.copy())
-    assert len({fingerprint_of(array) for array in (pixels, pixels[::-1], pixels.reshape(96, 80, 3))}) == 3
 
 
 def encode(pixels: UInt8Array, format: str) -> bytes:
@@ -373,33 +265,12 @@ def test_files_of_others_are_never_touched(images: Path, tmp_path: Path) -> None
     assert (tmp_path / "split=train" / "mine.parquet").exists()
 
 
-@pytest.mark.parametrize("change", ["other pixels", "gone"])
-def test_an_image_that_changes_on_the_way_stops_the_run(change: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    Image.fromarray(make_picture(1)).save(path)
-    source = Source(str(path), "a.png", fingerprint_of(make_picture(1)), "train")
-    config = ShardsConfig("i", "o", levels=(50,), patches_per_image=3)
-    assert len(list(cut_rows(source, {"train": 1}, [], config, 0, 1))) == 1
-    if change == "gone":
-        path.unlink()
-    else:
-        Image.fromarray(make_picture(2)).save(path)
-    with pytest.raises(RuntimeError, match=r"a\.png (changed while|was usable before)"):
-        list(cut_rows(source, {"train": 1}, [], config, 0, 1))
-
-
-def test_missing_rows_are_not_committed(tmp_path: Path) -> None:
-    config = ShardsConfig("i", str(tmp_path), levels=(5, 6), patches_per_image=3)
-    shard = Shard("n", "train", 5, 1, "", Counter({5: 3, 6: 2}))
-    with pytest.raises(RuntimeError, match="split train has 2 rows of level 6 instead of 3; nothing is committed"):
-        commit(None, [shard], {"train": 1}, config)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--levels", "0-5"], r"levels are [0, 1, 2, 3, 4, 5]; expected some of 1..100"),
+        (["--levels", "0-5"], "levels [0] do not exist; expected some of 1..100"),
+        (["--codec", "h264", "--levels", "52"], "levels [52] do not exist; expected some of 0..51"),
+        (["--codec", "jpeg-save-for-web", "--levels", "95"], "expected some of 10, 20, 30, 40, 50, 51, 60, 70, 80, 90"),
         (["--patches-per-image", "0"], "patches_per_image is 0; expected at least 1"),
         (["--rows-per-shard", "99"], "rows_per_shard is 99; expected at least 100"),
         (["--seed", "-1"], "seed is -1; expected at least 0"),
@@ -417,10 +288,52 @@ def test_mistakes_stop_the_command_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("name", "value"), [("codec", "h266"), ("phases", "some"), ("format", "csv"), ("levels", ())])
+@pytest.mark.parametrize(("name", "value"), [("codec", "h266"), ("phases", "some"), ("format", "csv")])
 def test_impossible_configurations_are_refused(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=rf"{name} (is|are) .*; expected "):
         replace(ShardsConfig("i", "o"), **{name: value})
+
+
+def test_levels_are_all_of_the_codec_unless_some_are_given() -> None:
+    flags = ["--images", "i", "--output", "o"]
+    levels = {name: parse([*flags, "--codec", name])[0].levels for name in CODECS}
+    assert levels == {name: tuple(codec.levels) for name, codec in CODECS.items()}
+    assert parse([*flags, "--codec", "hevc", "--levels", "0-51:17"])[0].levels == (0, 17, 34, 51)
+    with pytest.raises(SystemExit):
+        parse([*flags, "--levels", "9-5"])
+
+
+def test_a_codec_that_is_not_installed_stops_the_command_before_any_work(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert main(["shards", "--images", str(images), "--output", f"{tmp_path}/out", "--codec", "h264"]) == 2
+    assert "pip install '.[video]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_every_codec_makes_shards_of_whole_images_compressed_and_cut(name: str, images: Path, tmp_path: Path) -> None:
+    codec, pictures = CODECS[name], images / "odd"
+    levels = (codec.levels[0], codec.levels[-1])
+    config = ShardsConfig(str(pictures), str(tmp_path), name, levels, patches_per_image=3, phases="all")
+    dataset = make_shards(config, ONE_THREAD)
+    rows = rows_of(tmp_path)
+    assert len(rows) == len(list(pictures.iterdir())) * 3 * 2
+    whole = {
+        (path.name, level): codec.compress(np.asarray(Image.open(path)), level)
+        for path in pictures.iterdir()
+        for level in levels
+    }
+    for row in rows:
+        y, x = row["y"], row["x"]
+        assert row["patch"] == whole[row["source"], row["level"]][y : y + 16, x : x + 16].tobytes()
+    assert dataset["arguments"]["codec"] == name
+    assert dataset["versions"].items() >= codec.versions().items()
+    splits = dataset["splits"].values()
+    assert {
+        level: sum(split["rows_by_level"][level] for split in splits) for level in map(str, levels)
+    } == dict.fromkeys(map(str, levels), len(rows) // 2)
 
 
 def test_no_tensorflow_is_loaded(images: Path, tmp_path: Path) -> None:

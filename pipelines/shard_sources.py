@@ -1,0 +1,140 @@
+"""The first pass of `q1net shards`: every image is looked at; what cannot be used is named, the others get a split."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+
+from pipelines import counters, tables
+from pipelines.shard_config import ShardsConfig
+from pipelines.transforms import FINISHED, Encoded, ReadImages
+from q1net_core import storage
+from q1net_core.decode import decode
+from q1net_core.errors import ImageError
+from q1net_core.places import check_room
+from q1net_core.records import ImageRecord, ListedImage, Status, UInt8Array
+
+# Shares of an unknown corpus, as the paper splits DIV2K: 700, 100, 100.
+SHARES = {"train": 7, "valid": 1, "test": 1}
+DIV2K = re.compile(r"(?:^|/)DIV2K_(train|valid)_[^/]+/(?:.*/)?(\d{4})(?:x\d+\w*)?\.\w+$")
+LOSSY_FORMATS = ("JPEG", "MPO")
+UNUSABLE = "unusable"
+UNUSABLE_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A usable image: its ``name`` inside the corpus, its pixels' sha256, and its split once that is known."""
+
+    uri: str
+    name: str
+    fingerprint: str
+    split: str = ""
+
+
+def fingerprint_of(pixels: UInt8Array) -> str:
+    """What makes two images the same picture, whatever their files: sha256 of size and pixels."""
+    return sha256(b"%dx%d:" % pixels.shape[1::-1] + pixels.tobytes()).hexdigest()
+
+
+def div2k_split(uri: str) -> str | None:
+    """The split of an image of DIV2K, also of its downscaled versions: 0001-0700, 0701-0800, 0801-0900."""
+    found = DIV2K.search(uri)
+    number = int(found[2]) if found else 0
+    if found and found[1] == "valid" and 801 <= number <= 900:
+        return "test"
+    if found and found[1] == "train" and 1 <= number <= 800:
+        return "train" if number <= 700 else "valid"
+    return None
+
+
+def choose_split(fingerprint: str, uris: Iterable[str]) -> str:
+    """The one split of all images with the same pixels: DIV2K's if one of them is of it, else by their hash."""
+    known = [split for split in map(div2k_split, sorted(uris)) if split]
+    if known:
+        return known[0]
+    share = int(fingerprint[:16], 16) % sum(SHARES.values())
+    return [split for split, parts in SHARES.items() for _ in range(parts)][share]
+
+
+def assign_split(same: tuple[str, Iterable[Source]]) -> Iterator[Source]:
+    """Images with the same pixels -> the same, each with its split."""
+    fingerprint, images = same
+    images = list(images)
+    split = choose_split(fingerprint, [image.uri for image in images])
+    for image in images:
+        yield replace(image, split=split)
+
+
+def load_pixels(encoded: bytes, config: ShardsConfig) -> UInt8Array:
+    """Decode an image that shards can be cut from; raises ImageError for any other."""
+    decoded = decode(encoded)
+    if decoded.format in LOSSY_FORMATS:
+        raise ImageError(Status.UNSUPPORTED, f"image is {decoded.format}; expected a lossless one, never compressed")
+    check_room(decoded.pixels, config.patches_per_image, config.phases)
+    return decoded.pixels
+
+
+def survey(image: Encoded, config: ShardsConfig, folder: str) -> Iterator[Any]:
+    """An image -> a Source; or, on the output UNUSABLE, its uri and why it cannot be used."""
+    listed, encoded = image
+    try:
+        fingerprint = fingerprint_of(load_pixels(encoded, config))
+        yield Source(listed.uri, listed.uri.removeprefix(folder), fingerprint)
+    except ImageError as error:
+        yield TaggedOutput(UNUSABLE, (listed.uri, f"{error.status}: {error}"))
+    counters.inc("shard_images")
+
+
+def describe_failure(record: ImageRecord) -> tuple[str, str]:
+    """An image that could not be read -> its uri and why."""
+    return record.image.uri, f"{record.status}: {record.error}"
+
+
+def refuse_unusable(_: None, unusable: list[tuple[str, str]], output: str) -> None:
+    """List all unusable images in unusable.json and stop the run, if there are any."""
+    if unusable:
+        images = [{"uri": storage.printable_uri(uri), "error": error} for uri, error in sorted(unusable)]
+        tables.write_json(storage.join(output, "unusable.json"), {"images": images})
+        raise RuntimeError(f"{len(images)} images cannot be used, the first is {images[0]['uri']}")
+
+
+def describe_unusable(images: list[dict[str, str]], uri: str) -> str:
+    """Which images stopped the run, and what to do about it."""
+    shown = [f"  {image['uri']}: {image['error']}" for image in images[:UNUSABLE_SHOWN]]
+    more = [f"  and {len(images) - len(shown)} more, in {uri}"] if len(images) > len(shown) else []
+    return "\n".join(
+        [
+            f"{len(images)} images cannot be used; mend or remove them and start again (nothing is skipped):",
+            *shown,
+            *more,
+        ]
+    )
+
+
+class SurveyImages(beam.PTransform):
+    """ListedImage -> Source with its split; and on the output UNUSABLE, uri and reason of what cannot be used."""
+
+    def __init__(self, config: ShardsConfig, folder: str) -> None:
+        super().__init__()
+        self.config, self.folder = config, folder
+
+    def expand(self, images: beam.PCollection[ListedImage]) -> Any:
+        """Two outputs, ``sources`` and UNUSABLE."""
+        read = images | "ReadImages" >> ReadImages()
+        surveyed = read.read | "Survey" >> beam.FlatMap(survey, self.config, self.folder).with_outputs(
+            UNUSABLE, main="usable"
+        )
+        unread = read[FINISHED] | "Describe" >> beam.Map(describe_failure)
+        usable = (
+            surveyed.usable
+            | "ByPixels" >> beam.Map(lambda source: (source.fingerprint, source)).with_output_types(tuple[str, Source])
+            | "SamePixels" >> beam.GroupByKey()
+            | "AssignSplit" >> beam.FlatMap(assign_split)
+            | "Spread" >> beam.Reshuffle()
+        )
+        return {"sources": usable, UNUSABLE: (unread, surveyed[UNUSABLE]) | "Unusable" >> beam.Flatten()}
