@@ -12,6 +12,7 @@ from pipelines import audit, cli, evaluate, predict, shards
 from pipelines.counters import COUNTERS
 from pipelines.shard_files import SHARD_SCHEMA
 from pipelines.tables import AUDIT_SCHEMA
+from q1net_core.codecs import CODECS
 from q1net_core.jpeg_header import HEADER_MATCHES
 from q1net_core.model import VARIANTS
 from q1net_core.records import Status
@@ -89,6 +90,16 @@ def test_the_flags_of_shards_are_documented_in_their_table() -> None:
 def test_the_columns_of_shards_are_documented_in_order_with_their_types() -> None:
     documented = [(name, cells[0]) for name, cells in table_in("Shards", "column of a shard").items()]
     assert documented == [(field.name, str(field.type)) for field in SHARD_SCHEMA]
+
+
+def test_codecs_are_documented_with_their_levels() -> None:
+    documented = {name: cells[0] for name, cells in table("codec").items()}
+    assert documented == {
+        name: f"{codec.levels[0]}..{codec.levels[-1]}"
+        if isinstance(codec.levels, range)
+        else ", ".join(map(str, codec.levels))
+        for name, codec in CODECS.items()
+    }
 
 
 def test_no_flag_is_documented_that_does_not_exist() -> None:
