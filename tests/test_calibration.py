@@ -1,10 +1,22 @@
-"""Calibration: the threshold and the correction that each fusion rule gets on validation images."""
+"""Calibration: what each fusion rule gets on validation images, and how the rules compare."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import make_picture
+from PIL import Image
 
-from q1net_core.fusion import calibrate
+from q1net_core.fusion import FUSIONS, calibrate
+from training import compare_fusions
 from training.calibration import choose_rule, choose_rules, evaluate_rule, fit_calibration
+from training.compare_fusions import (
+    Predictions,
+    compare_rules,
+    cross_validate,
+    describe_confidence,
+    run,
+)
 
 
 def test_threshold_with_the_least_error_is_chosen() -> None:
@@ -47,3 +59,69 @@ def test_calibration_ascends_and_reaches_both_ends() -> None:
     truth = np.float32([10, 20, 30, 40, 50])
     pairs = fit_calibration(fused, truth)
     assert pairs == ((0.0, 0.0), (10.0, 10.0), (30.0, 20.0), (60.0, 40.0), (100.0, 100.0))
+
+
+def made_up_predictions(images: int, levels: tuple[int, ...], patches: int, seed: int = 1) -> Predictions:
+    """Patches whose errors are normal, and whose confidence follows the error that is to be expected of them."""
+    rng = np.random.default_rng(seed)
+    truth = np.tile(np.float32(levels), images)
+    expected = rng.uniform(2, 12, (len(truth), patches))
+    quality = np.clip(truth[:, None] + rng.normal(0, expected), 0, 100).astype(np.float32)
+    return Predictions(quality, (100 - expected).astype(np.float32), truth)
+
+
+def test_every_image_is_judged_by_the_others() -> None:
+    levels = (20, 40, 60)
+    many = made_up_predictions(4, levels, 25)
+    # Two images answer 7 levels too low: what is learnt on them raises the others, and the other way round.
+    many.quality[np.repeat([True, False, True, False], 3)] -= 7
+    errors, again = cross_validate("weighted", many, (many,), images=4)
+    assert np.array_equal(errors, again)
+    assert np.median(errors.reshape(4, 3), axis=1) == pytest.approx([-7, 7, -7, 7], abs=4)
+    uncalibrated, _ = cross_validate("paper", many, (many,), images=4)
+    assert np.median(uncalibrated.reshape(4, 3), axis=1) == pytest.approx([-7, 0, -7, 0], abs=4)
+
+
+def test_comparison_has_a_row_for_each_rule() -> None:
+    many, few = (made_up_predictions(4, (20, 40, 60), patches) for patches in (100, 16))
+    header, _, *rows = compare_rules(many, few, images=4)
+    cells = {row.split("|")[1].strip(" `"): [float(cell) for cell in row.split("|")[2:-1]] for row in rows}
+    assert list(cells) == list(FUSIONS)
+    assert header.count("|") == 8
+    for mae, _, answered, mae_few, ratio, _ in cells.values():
+        assert 0 < mae < mae_few < 6
+        assert ratio == pytest.approx(mae_few / mae, rel=0.02)
+        assert answered == 100
+    errors, errors_few = cross_validate("weighted", many, (few,), images=4)
+    assert cells["weighted"][0] == pytest.approx(np.abs(errors).mean(), abs=1e-3)
+    assert cells["weighted"][1] == pytest.approx(np.abs(errors).std(), abs=1e-3)
+    assert cells["weighted"][3] == pytest.approx(np.abs(errors_few).mean(), abs=1e-3)
+
+
+def test_preference_for_one_side_shows_in_the_description() -> None:
+    many = made_up_predictions(4, (20, 80), 50)
+    # Confidence that follows the prediction, low in the middle of the scale.
+    sure = Predictions(many.quality, 90 + np.abs(many.quality - 50) / 5, many.truth)
+    rows = {line.split(" | ")[0]: line.strip("| ").split(" | ") for line in describe_confidence(sure)[2:]}
+    low, high = rows["| 11-50"], rows["| 51-90"]
+    assert abs(float(low[3])) < 1.5
+    assert float(low[4]) < -8
+    assert float(low[5]) < -0.9
+    assert float(high[4]) > 8
+    assert float(high[5]) > 0.9
+
+
+def test_command_prints_both_tables_or_says_what_is_wrong(
+    tmp_path: Path, weights_uri: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare_fusions, "CALIBRATION_LEVELS", (30, 70))
+    Image.fromarray(make_picture(1, 160, 160)).save(tmp_path / "one.png")
+    assert run(["--images", str(tmp_path)]) == 2
+    assert "matches one image; expected two or more" in capsys.readouterr().err
+    assert run(["--images", str(tmp_path / "none")]) == 2
+    assert "no image matches" in capsys.readouterr().err
+    Image.fromarray(make_picture(2, 160, 160)).save(tmp_path / "two.png")
+    assert run(["--images", str(tmp_path), "--weights", weights_uri]) == 0
+    printed = capsys.readouterr().out
+    assert [f"| `{fusion}` |" in printed for fusion in FUSIONS] == [True] * len(FUSIONS)
+    assert "| 51-90 |" in printed

@@ -30,6 +30,11 @@ def fuse_all(fusion: str, threshold: float, quality: Float32Array, confidence: F
     return np.array([np.nan if estimate is None else estimate for estimate in estimates])
 
 
+def calibrate_all(fused: npt.NDArray[np.float64], calibration: Calibration) -> npt.NDArray[np.float64]:
+    """Corrected quality of each image; without answer, NaN, it stays so."""
+    return np.array([calibrate(value, calibration) for value in fused])
+
+
 def fit_calibration(fused: npt.NDArray[np.float64], truth: Float32Array) -> Calibration:
     """Pairs of (median fused quality, level) for each level of the validation images, ascending.
 
@@ -50,13 +55,11 @@ def evaluate_rule(
 ) -> ChosenRule:
     """A fusion at one threshold, calibrated unless it is the paper's; ``truth`` are the levels [images]."""
     fused = fuse_all(fusion, threshold, quality, confidence)
-    calibration = () if fusion in UNCALIBRATED else fit_calibration(fused, truth)
-    answered = ~np.isnan(fused)
-    errors = [
-        abs(calibrate(value, calibration) - true) for value, true in zip(fused[answered], truth[answered], strict=True)
-    ]
-    mae = float(np.mean(errors)) if errors else float("inf")
-    return ChosenRule(FusionRule(fusion, threshold, calibration), mae, float(answered.mean()))
+    rule = FusionRule(fusion, threshold, () if fusion in UNCALIBRATED else fit_calibration(fused, truth))
+    errors = np.abs(calibrate_all(fused, rule.calibration) - truth)
+    answered = ~np.isnan(errors)
+    mae = float(errors[answered].mean()) if answered.any() else float("inf")
+    return ChosenRule(rule, mae, float(answered.mean()))
 
 
 def choose_rule(
