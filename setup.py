@@ -23,6 +23,7 @@ setup(
         "apache-beam>=2.77,<2.78",
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",
+        "matplotlib>=3.10,<4",
         "numpy>=2.0,<2.5",
         "pillow>=12.3,<13",
         "pyarrow>=20,<26",

@@ -72,14 +72,25 @@ def test_header_matches_are_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "title"), [("audit", "Audit"), ("predict", "Predict"), ("evaluate", "Evaluate and train")]
+    ("command", "title"), [("audit", "Audit"), ("predict", "Predict"), ("evaluate", "Evaluate")]
 )
 def test_every_flag_of_a_command_is_documented(command: str, title: str) -> None:
     assert flags_of(PARSERS[command]) <= set(re.findall(r"--[a-z-]+", section(title) + section("Audit")))
 
 
+def test_the_flags_of_evaluate_are_documented_in_their_table() -> None:
+    rows = section("Evaluate").split("| flag |", 1)[1]
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rows)) == flags_of(PARSERS["evaluate"])
+
+
+def test_the_studies_of_evaluate_are_documented_with_their_files() -> None:
+    documented = table_in("Evaluate", "study")
+    assert list(documented) == list(evaluate.STUDIES)
+    assert all(f"`{file}`" in documented[study][-1] for study, file in evaluate.STUDIES.items())
+
+
 def test_the_flags_of_train_are_documented_in_its_table() -> None:
-    rows = section("Evaluate and train").split("| flag |", 1)[1]
+    rows = section("Train").split("| flag |", 1)[1]
     assert set(re.findall(r"--[a-z-]+", rows)) >= flags_of(PARSERS["train"])
 
 

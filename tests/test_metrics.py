@@ -147,7 +147,8 @@ def test_bands_without_answers_or_images_have_no_figures() -> None:
     assert errors.band(1, 10) == nothing | {"images": 1, "missing": 1.0}
     assert errors.band(91, 95) == nothing | {"images": 0, "missing": None}
     assert errors.band(50, 50) == {
-        "images": 1, "missing": 0.0, "mae": 0.0, "bias": 0.0, "sde": 0.0, "sde_signed": 0.0, "exact": 1.0, "within_1": 1.0
+        "images": 1, "missing": 0.0, "mae": 0.0, "bias": 0.0, "sde": 0.0, "sde_signed": 0.0, "exact": 1.0,
+        "within_1": 1.0,
     }  # fmt: skip
 
 

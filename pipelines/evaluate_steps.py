@@ -1,0 +1,107 @@
+"""The steps of an evaluation on one element: compress, label with what is known, sample, compare with the truth."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+from pipelines import photoshop
+from pipelines.transforms import Encoded
+from q1net_core import storage
+from q1net_core.codecs import encode_jpeg
+from q1net_core.decode import decode
+from q1net_core.errors import ImageError
+from q1net_core.metrics import BANDS, LEVELS, QualityErrors
+from q1net_core.patches import sample_patches
+from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, ListedImage, UInt8Array
+
+# Which of the evaluation's weights, and how many patches per image.
+Case = tuple[int, int]
+
+
+@contextmanager
+def usable(image: ListedImage) -> Iterator[None]:
+    """Whatever is wrong with one image stops the evaluation, which would be of other images without it."""
+    try:
+        yield
+    except ImageError as error:
+        raise RuntimeError(f"{image.uri} is not usable for evaluation: {error.status}: {error}") from error
+
+
+def refuse(record: ImageRecord) -> None:
+    """An image that gave no pixels stops the evaluation."""
+    raise RuntimeError(f"{record.image.uri} is not usable for evaluation: {record.status}: {record.error}")
+
+
+def label(image: ListedImage, **facts: float) -> ListedImage:
+    """What is known of a compressed image (``level``, ``patches``, ``psnr``) travels as its group."""
+    return replace(image, group=json.dumps(read_label(image) | facts), size_bytes=None)
+
+
+def read_label(image: ListedImage) -> dict[str, Any]:
+    """What ``label`` wrote."""
+    return dict(json.loads(image.group)) if image.group else {}
+
+
+def _pixels(lossless: Encoded) -> UInt8Array:
+    image, encoded = lossless
+    with usable(image):
+        return decode(encoded).pixels
+
+
+def compress_levels(lossless: Encoded, levels: tuple[int, ...], patches: int) -> Iterator[Encoded]:
+    """A lossless image -> its JPEG files at libjpeg's levels, labelled."""
+    pixels = _pixels(lossless)
+    for level in levels:
+        yield label(lossless[0], level=level, patches=patches), encode_jpeg(pixels, level)
+
+
+def compress_photoshop(lossless: Encoded, levels: tuple[int, ...], patches: int) -> Iterator[Encoded]:
+    """A lossless image -> its JPEG files at Photoshop's levels, labelled."""
+    pixels = _pixels(lossless)
+    for level in levels:
+        compressed, psnr = photoshop.compress(pixels, level)
+        yield label(lossless[0], level=level, patches=patches, psnr=psnr), compressed
+
+
+def sample_sizes(encoded: Encoded, sizes: tuple[int, ...]) -> Iterator[ImagePatches]:
+    """A JPEG file, decoded once -> its patches for every number of patches."""
+    pixels = _pixels(encoded)
+    for size in sizes:
+        with usable(encoded[0]):
+            patches = sample_patches(pixels, size)
+        yield ImagePatches(label(encoded[0], patches=size), ImageInfo(), patches)
+
+
+def quality_of(record: ImageRecord) -> float | None:
+    """The answer that is judged."""
+    return None if record.estimate is None else record.estimate.quality
+
+
+def to_errors(record: ImageRecord, weights: int) -> tuple[Case, QualityErrors]:
+    """The error of one estimate, under its case."""
+    facts = read_label(record.image)
+    return (weights, facts["patches"]), QualityErrors.of(facts["level"], quality_of(record))
+
+
+def to_row(record: ImageRecord, weights: int) -> photoshop.Row:
+    """One row of the Photoshop study."""
+    facts, uri = read_label(record.image), storage.printable_uri(record.image.uri)
+    return dict(zip(photoshop.COLUMNS, (uri, facts["level"], quality_of(record), facts["psnr"]), strict=True))
+
+
+def add_errors(errors: Iterable[QualityErrors]) -> QualityErrors:
+    """The sum of any number of errors; associative, as Beam's combiners need it."""
+    return reduce(add, errors, QualityErrors())
+
+
+def describe(errors: QualityErrors) -> dict[str, Any]:
+    """Metrics by band and by level, and the confusion counts."""
+    return {
+        "bands": [{"levels": [low, high]} | errors.band(low, high) for low, high in BANDS],
+        "levels": [{"level": level} | errors.band(level, level) for level in range(1, LEVELS + 1)],
+        "confusion": errors.confusion.tolist(),
+    }
