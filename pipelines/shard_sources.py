@@ -21,7 +21,8 @@ from q1net_core.records import ImageRecord, ListedImage, Status, UInt8Array
 # Shares of an unknown corpus, as the paper splits DIV2K: 700, 100, 100.
 SHARES = {"train": 7, "valid": 1, "test": 1}
 DIV2K = re.compile(r"(?:^|/)DIV2K_(train|valid)_[^/]+/(?:.*/)?(\d{4})(?:x\d+\w*)?\.\w+$")
-LOSSY_FORMATS = ("JPEG", "MPO")
+# Lossless AVIF exists, but is not told from lossy before all of it is parsed.
+LOSSY_FORMATS = ("JPEG", "MPO", "AVIF")
 UNUSABLE = "unusable"
 UNUSABLE_SHOWN = 5
 
@@ -70,10 +71,24 @@ def assign_split(same: tuple[str, Iterable[Source]]) -> Iterator[Source]:
         yield replace(image, split=split)
 
 
+def is_lossy(format: str, encoded: bytes) -> bool:
+    """Whether a file's format loses quality; of WebP, whether its picture is a ``VP8`` and not a ``VP8L`` chunk."""
+    return format in LOSSY_FORMATS or (format == "WEBP" and b"VP8 " in riff_chunks(encoded))
+
+
+def riff_chunks(encoded: bytes) -> Iterator[bytes]:
+    """The names of a RIFF file's chunks."""
+    start = 12
+    while start < len(encoded):
+        yield encoded[start : start + 4]
+        length = int.from_bytes(encoded[start + 4 : start + 8], "little")
+        start += 8 + length + length % 2
+
+
 def load_pixels(encoded: bytes, config: ShardsConfig) -> UInt8Array:
     """Decode an image that shards can be cut from; raises ImageError for any other."""
     decoded = decode(encoded)
-    if decoded.format in LOSSY_FORMATS:
+    if is_lossy(decoded.format, encoded):
         raise ImageError(Status.UNSUPPORTED, f"image is {decoded.format}; expected a lossless one, never compressed")
     check_room(decoded.pixels, config.patches_per_image, config.phases)
     return decoded.pixels

@@ -2,11 +2,17 @@
 
 from collections import Counter
 from hashlib import sha256
+from io import BytesIO
+from typing import Any
 
+import numpy as np
 import pytest
 from pictures import make_picture
+from PIL import Image
 
-from pipelines.shard_sources import choose_split, div2k_split, fingerprint_of
+from pipelines.shard_config import ShardsConfig
+from pipelines.shard_sources import choose_split, div2k_split, fingerprint_of, load_pixels
+from q1net_core.errors import ImageError
 
 
 @pytest.mark.parametrize(
@@ -49,3 +55,29 @@ def test_the_fingerprint_is_of_the_picture_whatever_its_shape() -> None:
     pixels = make_picture(1)
     assert fingerprint_of(pixels) == fingerprint_of(pixels.copy())
     assert len({fingerprint_of(array) for array in (pixels, pixels[::-1], pixels.reshape(96, 80, 3))}) == 3
+
+
+@pytest.mark.parametrize(
+    ("format", "settings", "lossy"),
+    [
+        ("PNG", {}, False),
+        ("TIFF", {}, False),
+        ("BMP", {}, False),
+        ("JPEG2000", {}, False),
+        ("WEBP", {"lossless": True}, False),
+        ("WEBP", {"lossless": True, "exif": b"odd"}, False),
+        ("WEBP", {}, True),
+        ("WEBP", {"icc_profile": b"odd"}, True),
+        ("AVIF", {}, True),
+        ("JPEG", {}, True),
+    ],
+)
+def test_only_lossless_files_are_taken(format: str, settings: dict[str, Any], lossy: bool) -> None:
+    pixels, config = make_picture(1), ShardsConfig("i", "o", patches_per_image=4)
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, format, **settings)
+    if lossy:
+        with pytest.raises(ImageError, match=f"image is {format}; expected a lossless one"):
+            load_pixels(buffer.getvalue(), config)
+    else:
+        assert np.array_equal(load_pixels(buffer.getvalue(), config), pixels)
