@@ -18,7 +18,7 @@ setup(
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.11,<3.14",
     packages=["q1net_core", "pipelines", "training"],
-    package_data={"q1net_core": ["weights/*", "data/*.json", "py.typed"]},
+    package_data={"q1net_core": ["weights/*", "data/*.json", "data/*.png", "py.typed"]},
     install_requires=[
         "apache-beam>=2.77,<2.78",
         "tensorflow>=2.21,<2.22",
@@ -35,6 +35,7 @@ setup(
     extras_require={
         "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
         "s3": ["s3fs>=2026.1"],
+        "onnx": ["onnx>=1.23,<2", "onnxruntime>=1.31,<2", "tf2onnx>=1.17,<2"],
         "train": ["tensorboard>=2.20"],
         "video": ["av>=18.1,<19"],
         "dev": [
@@ -43,11 +44,14 @@ setup(
             "hypothesis>=6.150",
             "moto[server]>=5.2",
             "mypy>=1.18",
+            "onnx>=1.23,<2",
+            "onnxruntime>=1.31,<2",
             "pytest>=8.4",
             "pytest-xdist>=3.8",
             "ruff>=0.14",
             "s3fs>=2026.1",
             "tensorboard>=2.20",
+            "tf2onnx>=1.17,<2",
         ],
     },
     entry_points={"console_scripts": ["q1net = pipelines.cli:command"]},

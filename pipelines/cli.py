@@ -10,6 +10,7 @@ from pipelines.quiet import drop_import_notices
 COMMANDS = {
     "audit": ("pipelines.audit", "estimate the quality of every image of a corpus, into a Parquet run"),
     "predict": ("pipelines.predict", "estimate the quality of a few images"),
+    "export": ("pipelines.export", "write a variant as TFLite, ONNX or SavedModel"),
     "evaluate": ("pipelines.evaluate", "measure the error on lossless images, compressed at every level"),
     "shards": ("pipelines.shards", "cut training shards from lossless images, compressed at every level"),
     "train": ("training.__main__", "train weights on lossless images"),

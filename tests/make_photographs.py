@@ -1,5 +1,6 @@
 """Make tests/photographs/ and its truth.csv from the Kodak images: `python tests/make_photographs.py KODAK_FOLDER`.
 
+The patches by which `q1net export` checks models are cut from them, as a mosaic, one photograph a row.
 The folder holds kodak_1 ... kodak_24, in any lossless format. The same Pillow gives the same bytes every time.
 """
 
@@ -9,12 +10,18 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from q1net_core.decode import decode
 from q1net_core.jpeg_header import read_jpeg_header
 from q1net_core.jpeg_tables import PHOTOSHOP_TABLES
+from q1net_core.patches import sample_patches
+from q1net_core.records import UInt8Array
 
 OUTPUT = Path(__file__).parent / "photographs"
+EXPORT_PATCHES = Path(__file__).parents[1] / "q1net_core/data/patches.png"
+PATCHES_PER_PHOTOGRAPH = 16
 COLUMNS = ("file", "quality", "header_quality", "grid_x", "grid_y", "subsampling", "note")
 BLOCK = 8
 
@@ -103,6 +110,13 @@ def describe(photograph: Photograph, encoded: bytes) -> dict[str, object]:
     }
 
 
+def make_mosaic() -> UInt8Array:
+    """Patches of all photographs, decoded as an audit would: uint8 [16 per photograph, 16 x 16, 3]."""
+    paths = [OUTPUT / photograph.file for photograph in PHOTOGRAPHS]
+    patches = [sample_patches(decode(path.read_bytes()).pixels, PATCHES_PER_PHOTOGRAPH) for path in sorted(paths)]
+    return np.concatenate([row.transpose(1, 0, 2, 3).reshape(len(row[0]), -1, 3) for row in patches])
+
+
 def main(kodak: Path) -> None:
     """Write every photograph and the table of their truth."""
     rows = []
@@ -116,6 +130,7 @@ def main(kodak: Path) -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    Image.fromarray(make_mosaic()).save(EXPORT_PATCHES, optimize=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import audit, cli, evaluate, predict, shards
+from pipelines import audit, cli, evaluate, export, predict, shards
 from pipelines.counters import COUNTERS
 from pipelines.shard_files import SHARD_SCHEMA
 from pipelines.tables import AUDIT_SCHEMA
@@ -23,6 +23,7 @@ README = (ROOT / "README.md").read_text()
 PARSERS = {
     "audit": audit.make_parser(),
     "evaluate": evaluate.make_parser(),
+    "export": export.make_parser(),
     "predict": predict.make_parser(),
     "shards": shards.make_parser(),
     "train": train.make_parser(),
@@ -71,9 +72,7 @@ def test_header_matches_are_documented() -> None:
     assert set(re.findall(r"`(\w+)`", " ".join(table("column")["header_match"]))) == set(HEADER_MATCHES)
 
 
-@pytest.mark.parametrize(
-    ("command", "title"), [("audit", "Audit"), ("predict", "Predict"), ("evaluate", "Evaluate")]
-)
+@pytest.mark.parametrize(("command", "title"), [("audit", "Audit"), ("predict", "Predict"), ("evaluate", "Evaluate")])
 def test_every_flag_of_a_command_is_documented(command: str, title: str) -> None:
     assert flags_of(PARSERS[command]) <= set(re.findall(r"--[a-z-]+", section(title) + section("Audit")))
 
@@ -87,6 +86,13 @@ def test_the_studies_of_evaluate_are_documented_with_their_files() -> None:
     documented = table_in("Evaluate", "study")
     assert list(documented) == list(evaluate.STUDIES)
     assert all(f"`{file}`" in documented[study][-1] for study, file in evaluate.STUDIES.items())
+
+
+def test_the_flags_and_formats_of_export_are_documented() -> None:
+    rows = section("Export").split("| flag |", 1)[1]
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rows)) == flags_of(PARSERS["export"])
+    assert set(table_in("Export", "format")) == set(export.FORMATS)
+    assert f"above {export.TOLERANCE} levels" in " ".join(section("Export").split())
 
 
 def test_the_flags_of_train_are_documented_in_its_table() -> None:
@@ -138,7 +144,7 @@ def test_documented_commands_are_the_commands() -> None:
 
 
 def test_trainable_variants_are_documented() -> None:
-    documented = re.search(r"\| `--variant NAME` \| (.*?) \|", README)
+    documented = re.search(r"\| `--variant NAME` \| (.*?) \|", section("Train"))
     assert documented is not None
     assert set(re.findall(r"`([\w-]+)`", documented[1])) == {name for name, c in VARIANTS.items() if c.alpha == 2}
 

@@ -23,7 +23,7 @@ LIGHT = [
 ]  # fmt: skip
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 HEAVY = FRAMEWORKS | {"apache_beam", "pyarrow"}
-COMMANDS = ("pipelines.audit", "pipelines.evaluate", "pipelines.predict", "pipelines.shards")
+COMMANDS = ("pipelines.audit", "pipelines.evaluate", "pipelines.export", "pipelines.predict", "pipelines.shards")
 
 
 def imports(tree: ast.AST, inside_functions: bool = True) -> Iterator[str]:

@@ -1,0 +1,224 @@
+"""`q1net export`: a variant as TFLite, ONNX or SavedModel, checked in its own runtime before it is written.
+
+All formats take patches uint8 RGB [N, 16, 16, 3], any N, and give quality and confidence, float32 [N, 2], 0-100.
+"""
+
+import argparse
+import logging
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipelines.quiet import hold_back_stderr, start_quietly
+from q1net_core import storage
+from q1net_core.errors import ConfigError, Q1NetError, WeightsError
+from q1net_core.patches import PATCH
+from q1net_core.records import Float32Array, UInt8Array
+from q1net_core.weights import load_model, read_weights
+
+# Levels by which an exported model may differ, on any patch: a hundredth of what could ever be seen in an estimate.
+TOLERANCE = 0.01
+# So many patches a call when an export is checked, so that it is seen to take any number.
+CHECKED_CALLS = (1, 63, 128)
+
+Predict = Callable[[UInt8Array], Float32Array]
+
+
+def read_patches() -> UInt8Array:
+    """The packaged patches of photographs that exports are checked with: uint8 [192, 16, 16, 3], from a mosaic."""
+    mosaic = np.asarray(Image.open(str(files("q1net_core") / "data" / "patches.png")))
+    height, width = mosaic.shape[:2]
+    tiles = mosaic.reshape(height // PATCH, PATCH, width // PATCH, PATCH, 3)
+    return np.ascontiguousarray(tiles.swapaxes(1, 2).reshape(-1, PATCH, PATCH, 3))
+
+
+def convert_tflite(model: Any, path: Path) -> None:
+    """A Keras model -> a TFLite file of float32 operations."""
+    import tensorflow as tf
+
+    # Not from_keras_model, which prints hundreds of lines to stdout.
+    with tempfile.TemporaryDirectory() as folder:
+        convert_savedmodel(model, Path(folder))
+        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
+
+
+def load_tflite(path: Path) -> Predict:
+    """A TFLite file as TensorFlow's own interpreter runs it, resized for every call."""
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(model_path=str(path))
+    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def predict(patches: UInt8Array) -> Float32Array:
+        interpreter.resize_tensor_input(source, patches.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(source, patches)
+        interpreter.invoke()
+        return np.asarray(interpreter.get_tensor(target))
+
+    return predict
+
+
+def convert_savedmodel(model: Any, path: Path) -> None:
+    """A Keras model -> a SavedModel folder with the signature ``serving_default``."""
+    model.export(path, format="tf_saved_model", verbose=False)
+
+
+def load_savedmodel(path: Path) -> Predict:
+    """A SavedModel folder as TensorFlow runs it."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    serve = loaded.signatures["serving_default"]
+
+    def predict(patches: UInt8Array) -> Float32Array:
+        # The module is kept alive with its function, else its variables are gone.
+        assert loaded is not None
+        (outputs,) = serve(tf.constant(patches)).values()
+        return np.asarray(outputs)
+
+    return predict
+
+
+def convert_onnx(model: Any, path: Path) -> None:
+    """A Keras model -> an ONNX file."""
+    model.export(path, format="onnx", verbose=False)
+
+
+def load_onnx(path: Path) -> Predict:
+    """An ONNX file as ONNX Runtime runs it on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (source,) = session.get_inputs()
+    return lambda patches: np.asarray(session.run(None, {source.name: patches})[0])
+
+
+# Name -> how to write it to a path, and how to load it again in its own runtime.
+FORMATS: dict[str, tuple[Callable[[Any, Path], None], Callable[[Path], Predict]]] = {
+    "tflite": (convert_tflite, load_tflite),
+    "onnx": (convert_onnx, load_onnx),
+    "savedmodel": (convert_savedmodel, load_savedmodel),
+}
+
+
+# Packages that a format needs besides TensorFlow.
+REQUIREMENTS = {"onnx": ("onnx", "onnxruntime", "tf2onnx")}
+
+
+class ExportError(Q1NetError):
+    """A converted model does not give the predictions of its original."""
+
+
+@contextmanager
+def keep_quiet() -> Iterator[None]:
+    """Converters and runtimes talk to whoever develops them; what they say is shown only if they fail."""
+    disabled = logging.root.manager.disable
+    with warnings.catch_warnings(), hold_back_stderr():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+
+
+def check_requirements(name: str) -> None:
+    """Raise ConfigError, before any work, if this process cannot export the format."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ConfigError(f"Keras backend is {keras.backend.backend()!r}; export needs KERAS_BACKEND=tensorflow")
+    missing = [package for package in REQUIREMENTS.get(name, ()) if find_spec(package) is None]
+    if missing:
+        raise ConfigError(f"format {name} needs {', '.join(missing)}: pip install 'q1net[{name}]'")
+
+
+def largest_difference(expected: Float32Array, predict: Predict, patches: UInt8Array) -> float:
+    """Largest difference, in levels, from the expected answers, with various numbers of patches a call."""
+    calls = np.split(patches, np.cumsum(CHECKED_CALLS)[:-1])
+    return float(np.abs(np.concatenate([predict(call) for call in calls]) - expected).max())
+
+
+def write_output(path: Path, uri: str) -> int:
+    """Copy what was converted, a file or a folder, to ``uri``; returns its bytes."""
+    parts = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
+    total = 0
+    for part in parts:
+        content = part.read_bytes()
+        name = part.relative_to(path).as_posix()
+        storage.write_bytes(uri if path.is_file() else storage.join(uri, name), content)
+        total += len(content)
+    return total
+
+
+def export(weights: str, name: str, output: str) -> tuple[float, int]:
+    """Convert, check and write a model; returns the largest difference, in levels, and the bytes written.
+
+    Raises:
+        ConfigError, WeightsError: before any work starts.
+        ExportError: the converted model differs; nothing is written.
+    """
+    file, patches = read_weights(weights), read_patches()
+    check_requirements(name)
+    convert, load = FORMATS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"model.{name}"
+        with keep_quiet():
+            model = load_model(file)
+            # Before the conversion: Keras exports to ONNX only what was called.
+            expected = np.asarray(model(patches))
+            convert(model, path)
+            difference = largest_difference(expected, load(path), patches)
+        if not difference <= TOLERANCE:
+            raise ExportError(
+                f"the {name} model differs by {difference:.6f} levels from the Keras model; expected at most "
+                f"{TOLERANCE}. Nothing is written: compare the installed packages with those of setup.py"
+            )
+        return difference, write_output(path, output)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's flags."""
+    parser = argparse.ArgumentParser(
+        prog="q1net export", description="Write a variant as a deployable model.", allow_abbrev=False
+    )
+    parser.add_argument(
+        "--variant",
+        "--weights",
+        dest="weights",
+        default="q1net-k8",
+        metavar="NAME",
+        help="variant, or a .keras file (%(default)s)",
+    )
+    parser.add_argument("--format", required=True, choices=list(FORMATS), help="what to write")
+    parser.add_argument("--output", required=True, metavar="URI", help="file; for savedmodel a folder")
+    return parser
+
+
+def run(argv: list[str]) -> int:
+    """The command; exit status 0 only if the export gives the same predictions and is written."""
+    options = make_parser().parse_args(argv)
+    try:
+        start_quietly()
+        difference, size = export(options.weights, options.format, options.output)
+    except (ConfigError, WeightsError) as error:
+        print(f"q1net export: {error}", file=sys.stderr)
+        return 2
+    except ExportError as error:
+        print(f"q1net export: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"{options.output}: {options.format}, {size:,} bytes; largest difference {difference:.6f} levels over "
+        f"{sum(CHECKED_CALLS)} patches, at most {TOLERANCE} allowed"
+    )
+    return 0

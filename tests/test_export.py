@@ -1,0 +1,115 @@
+"""Every format gives the predictions of the original, in its own runtime, and is refused where it does not."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from make_photographs import make_mosaic
+
+from pipelines import export
+from pipelines.cli import main
+from q1net_core import storage
+from q1net_core.weights import Q1Net, read_weights
+
+
+@pytest.mark.parametrize("name", export.FORMATS)
+def test_an_export_predicts_like_its_original(
+    name: str, weights_uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / f"model.{name}"
+    assert main(["export", "--variant", weights_uri, "--format", name, "--output", str(output)]) == 0
+    printed = capfd.readouterr()
+    assert printed.err == ""
+    pattern = (
+        rf"{output}: {name}, [\d,]+ bytes; largest difference (0\.\d+) levels over 192 patches, at most 0.01 allowed\n"
+    )
+    found = re.fullmatch(pattern, printed.out)
+    assert found is not None, printed.out
+    with export.keep_quiet():
+        predict = export.FORMATS[name][1](output)
+    patches = np.random.default_rng(1).integers(0, 256, (5, 16, 16, 3), np.uint8)
+    quality, confidence = Q1Net(read_weights(weights_uri)).predict(patches)
+    answers = predict(patches)
+    assert answers.shape == (5, 2)
+    assert answers == pytest.approx(np.stack([quality, confidence], 1), abs=export.TOLERANCE)
+    assert np.ptp(quality) > 10 * export.TOLERANCE
+    assert float(found[1]) <= export.TOLERANCE
+
+
+def test_exports_are_checked_with_patches_of_the_photographs() -> None:
+    patches = export.read_patches()
+    assert len(patches) == sum(export.CHECKED_CALLS) == 192
+    mosaic = patches.reshape(12, 16, 16, 16, 3).swapaxes(1, 2).reshape(12 * 16, 16 * 16, 3)
+    np.testing.assert_array_equal(mosaic, make_mosaic())
+
+
+def replace_format(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any]) -> None:
+    """A format whose runtime answers a little differently."""
+
+    def convert(model: Any, path: Path) -> None:
+        models.append(model)
+        path.write_bytes(b"model")
+
+    models: list[Any] = []
+    load = lambda path: lambda patches: change(np.asarray(models[0](patches)))  # noqa: E731
+    monkeypatch.setitem(export.FORMATS, "tflite", (convert, load))
+
+
+@pytest.mark.parametrize(("difference", "status"), [(0.009, 0), (0.011, 1), (-0.011, 1), (np.nan, 1)])
+def test_an_export_that_differs_is_not_written(
+    difference: float,
+    status: int,
+    weights_uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def change(answers: Any) -> Any:
+        answers = answers.copy()
+        answers[-1, 1] += difference
+        return answers
+
+    replace_format(monkeypatch, change)
+    output = tmp_path / "out" / "model.tflite"
+    arguments = ["--weights", weights_uri, "--format", "tflite", "--output", str(output)]
+    assert main(["export", *arguments]) == status
+    assert output.exists() == (status == 0)
+    if status:
+        printed = capsys.readouterr().err
+        assert re.match(r"q1net export: the tflite model differs by (0\.011\d+|nan) levels .* at most 0\.01\.", printed)
+
+
+def test_folders_are_written_to_any_store(weights_uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    uri = "memory://exported/model"
+    assert main(["export", "--variant", weights_uri, "--format", "savedmodel", "--output", uri]) == 0
+    size = int(re.findall(r"([\d,]+) bytes", capsys.readouterr().out)[0].replace(",", ""))
+    names = ("saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
+    assert sum(len(storage.read_bytes(f"{uri}/{name}", size)) for name in names) == size
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime", "tf2onnx"])
+def test_a_missing_package_is_named(
+    package: str, weights_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    output = tmp_path / "model.onnx"
+    assert main(["export", "--variant", weights_uri, "--format", "onnx", "--output", str(output)]) == 2
+    assert capsys.readouterr().err == f"q1net export: format onnx needs {package}: pip install 'q1net[onnx]'\n"
+    assert not output.exists()
+
+
+def test_another_backend_and_unknown_weights_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--format", "tflite", "--output", str(tmp_path / "model.tflite")]
+    assert main(["export", "--variant", "nonsense", *arguments]) == 2
+    assert capsys.readouterr().err.startswith("q1net export: weights are 'nonsense'; expected")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert main(["export", *arguments]) == 2
+    assert capsys.readouterr().err == "q1net export: Keras backend is 'jax'; export needs KERAS_BACKEND=tensorflow\n"
+    assert list(tmp_path.iterdir()) == []
