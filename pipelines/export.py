@@ -5,6 +5,7 @@ All formats take patches uint8 RGB [N, 16, 16, 3], any N, and give quality and c
 
 import argparse
 import logging
+import posixpath
 import sys
 import tempfile
 import warnings
@@ -170,6 +171,7 @@ def export(weights: str, name: str, output: str) -> tuple[float, int]:
     """
     file, patches = read_weights(weights), read_patches()
     check_requirements(name)
+    storage.ensure_writable(output if name == "savedmodel" else posixpath.dirname(output) or ".")
     convert, load = FORMATS[name]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model.{name}"

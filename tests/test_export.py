@@ -103,13 +103,16 @@ def test_a_missing_package_is_named(
     assert not output.exists()
 
 
-def test_another_backend_and_unknown_weights_are_refused(
+def test_another_backend_unknown_weights_and_places_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--format", "tflite", "--output", str(tmp_path / "model.tflite")]
+    (tmp_path / "file").touch()
+    assert main(["export", "--format", "tflite", "--output", str(tmp_path / "file/model.tflite")]) == 2
+    assert capsys.readouterr().err.startswith("q1net export: cannot write to output ")
     assert main(["export", "--variant", "nonsense", *arguments]) == 2
     assert capsys.readouterr().err.startswith("q1net export: weights are 'nonsense'; expected")
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert main(["export", *arguments]) == 2
     assert capsys.readouterr().err == "q1net export: Keras backend is 'jax'; export needs KERAS_BACKEND=tensorflow\n"
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
