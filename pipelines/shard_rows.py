@@ -12,6 +12,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
+import PIL
 import pyarrow as pa
 from apache_beam.pvalue import AsDict, AsList
 
@@ -131,6 +132,7 @@ def versions_of(config: ShardsConfig) -> dict[str, str]:
     """The libraries that pixels and files depend on, where this runs."""
     return {
         "q1net": __version__,
+        "pillow": PIL.__version__,
         **CODECS[config.codec].versions(),
         "numpy": np.__version__,
         "pyarrow": pa.__version__,

@@ -13,6 +13,7 @@ from pipelines import counters, tables
 from pipelines.shard_config import ShardsConfig
 from pipelines.transforms import FINISHED, Encoded, ReadImages
 from q1net_core import storage
+from q1net_core.codecs import CODECS
 from q1net_core.decode import decode
 from q1net_core.errors import ImageError
 from q1net_core.places import check_room
@@ -91,6 +92,9 @@ def load_pixels(encoded: bytes, config: ShardsConfig) -> UInt8Array:
     if is_lossy(decoded.format, encoded):
         raise ImageError(Status.UNSUPPORTED, f"image is {decoded.format}; expected a lossless one, never compressed")
     check_room(decoded.pixels, config.patches_per_image, config.phases)
+    codec = CODECS[config.codec]
+    if codec.geometry is None:
+        codec.check_size(decoded.pixels)
     return decoded.pixels
 
 

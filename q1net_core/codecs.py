@@ -15,13 +15,15 @@ import PIL
 from PIL import Image, features
 
 from q1net_core import video
-from q1net_core.errors import ConfigError
+from q1net_core.errors import ConfigError, ImageError
 from q1net_core.jpeg_tables import PHOTOSHOP_TABLES, SAVE_FOR_WEB_TABLES, TablePair, mozjpeg_table
 from q1net_core.patches import IntArray, cut_windows
-from q1net_core.records import UInt8Array
+from q1net_core.records import Status, UInt8Array
 
-# libjpeg's limit on width and height.
+# Limits on width and height: of libjpeg, and OpenJPEG goes beyond; of libwebp; of libavif's decoder.
 MAX_SIDE = 65_500
+MAX_WEBP_SIDE = 16_383
+MAX_AVIF_SIDE = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,14 @@ class Codec:
         levels: all settings, the worst first.
         versions: the libraries that decide the pixels; raises ConfigError where one is missing.
         geometry: what the pixels of a window depend on; None if it may be the whole image.
+        max_side: the limit on height and width.
     """
 
     function: Callable[[UInt8Array, int], UInt8Array]
     levels: Sequence[int]
     versions: Callable[[], dict[str, str]]
     geometry: Geometry | None = None
+    max_side: int = MAX_SIDE
 
     def check_levels(self, levels: Sequence[int]) -> None:
         """Raise ConfigError unless there are levels and the codec has them all."""
@@ -67,9 +71,23 @@ class Codec:
             problem = f"levels {wrong} do not exist" if wrong else "no levels"
             raise ConfigError(f"{problem}; expected some of {expected}")
 
+    def check_size(self, pixels: UInt8Array) -> None:
+        """Raise ImageError ``too_large`` if the codec takes no image of this size."""
+        height, width = pixels.shape[:2]
+        if max(height, width) > self.max_side:
+            raise ImageError(
+                Status.TOO_LARGE, f"image is {width} x {height} pixels; the codec takes at most {self.max_side} a side"
+            )
+
     def compress(self, pixels: UInt8Array, level: int) -> UInt8Array:
-        """Pixels uint8 [H, W, 3] -> the same picture after the codec; raises ConfigError for a level it has not."""
+        """Pixels uint8 [H, W, 3] -> the same picture after the codec.
+
+        Raises:
+            ConfigError: the codec has no such level, or is not installed.
+            ImageError: ``too_large``.
+        """
         self.check_levels([level])
+        self.check_size(pixels)
         return self.function(pixels, level)
 
 
@@ -156,11 +174,11 @@ CODECS = {
         lambda pixels, level: encode_tables(pixels, SAVE_FOR_WEB_TABLES[level]), tuple(SAVE_FOR_WEB_TABLES)
     ),
     "jpeg-mozjpeg": jpeg_codec(lambda pixels, level: encode_tables(pixels, mozjpeg_tables(level)), QUALITIES),
-    "webp": Codec(compress_webp, range(101), partial(pillow_versions, "webp")),
-    "avif": Codec(compress_avif, range(101), partial(pillow_versions, "avif")),
+    "webp": Codec(compress_webp, range(101), partial(pillow_versions, "webp"), max_side=MAX_WEBP_SIDE),
+    "avif": Codec(compress_avif, range(101), partial(pillow_versions, "avif"), max_side=MAX_AVIF_SIDE),
     "jpeg2000": Codec(compress_jpeg2000, range(20, 51), partial(pillow_versions, "jpg_2000")),
-    "h264": Codec(video.compress_h264, video.CRF, video.versions),
-    "hevc": Codec(video.compress_hevc, video.CRF, video.versions),
+    "h264": Codec(video.compress_h264, video.CRF, video.versions, max_side=video.MAX_SIDE),
+    "hevc": Codec(video.compress_hevc, video.CRF, video.versions, max_side=video.MAX_SIDE),
 }
 
 

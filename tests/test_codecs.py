@@ -26,11 +26,11 @@ from q1net_core.codecs import (
     tile_shapes,
     tile_spans,
 )
-from q1net_core.errors import ConfigError
+from q1net_core.errors import ConfigError, ImageError
 from q1net_core.jpeg_header import read_jpeg_header
 from q1net_core.jpeg_tables import PHOTOSHOP_TABLES, SAVE_FOR_WEB_TABLES, TablePair
 from q1net_core.patches import PATCH, cut_windows, sample_blocks
-from q1net_core.records import UInt8Array
+from q1net_core.records import Status, UInt8Array
 
 PHOTOGRAPH = Path(__file__).parent / "photographs" / "camera" / "airplane.png"
 JPEG = CODECS["jpeg"]
@@ -244,6 +244,16 @@ def test_every_codec_knows_its_levels_and_its_libraries(name: str) -> None:
     assert all(version[0].isdigit() for version in codec.versions().values())
 
 
+@pytest.mark.parametrize("name", WHOLE)
+def test_every_codec_takes_sides_up_to_its_limit_and_names_it_beyond(name: str) -> None:
+    codec = CODECS[name]
+    for shape in ((1, codec.max_side, 3), (codec.max_side, 1, 3)):
+        assert codec.compress(np.full(shape, 90, np.uint8), codec.levels[0]).shape == shape
+    with pytest.raises(ImageError, match=f"the codec takes at most {codec.max_side} a side") as caught:
+        codec.compress(np.zeros((1, codec.max_side + 1, 3), np.uint8), codec.levels[0])
+    assert caught.value.status is Status.TOO_LARGE
+
+
 def test_a_library_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("PIL.features.version", lambda _: None)
     with pytest.raises(ConfigError, match=r"Pillow [\d.]+ was built without avif; install"):
@@ -267,6 +277,7 @@ def test_video_keeps_colours_and_greys(name: str, photograph: UInt8Array) -> Non
 
 def test_padding_repeats_the_edge_up_to_sides_that_video_takes() -> None:
     padded = video.pad(np.arange(17 * 3 * 3, dtype=np.uint8).reshape(17, 3, 3))
-    assert padded.shape == (18, 16, 3)
-    assert np.array_equal(padded[17], padded[16])
+    assert padded.shape == (64, 64, 3)
+    assert video.pad(np.zeros((65, 130, 3), np.uint8)).shape == (66, 130, 3)
+    assert (padded[17:] == padded[16]).all()
     assert (padded[:, 3:] == padded[:, 2:3]).all()

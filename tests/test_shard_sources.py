@@ -81,3 +81,11 @@ def test_only_lossless_files_are_taken(format: str, settings: dict[str, Any], lo
             load_pixels(buffer.getvalue(), config)
     else:
         assert np.array_equal(load_pixels(buffer.getvalue(), config), pixels)
+
+
+def test_images_larger_than_the_codec_takes_are_refused() -> None:
+    buffer = BytesIO()
+    Image.fromarray(np.zeros((32, 16_384, 3), np.uint8)).save(buffer, "PNG")
+    assert load_pixels(buffer.getvalue(), ShardsConfig("i", "o", patches_per_image=4)).shape == (32, 16_384, 3)
+    with pytest.raises(ImageError, match="image is 16384 x 32 pixels; the codec takes at most 16383 a side"):
+        load_pixels(buffer.getvalue(), ShardsConfig("i", "o", "webp", patches_per_image=4))
