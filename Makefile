@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint bench bench-shards photographs clean
+.PHONY: demo test test-all lint bench bench-shards bench-training photographs clean
 
 demo: .venv/.installed
 	$(BIN)/q1net audit tests/photographs --output out/demo --group 'photographs/([^/]+)/'
@@ -24,6 +24,9 @@ bench: .venv/.developing
 
 bench-shards: .venv/.developing
 	$(BIN)/python tests/bench_shards.py
+
+bench-training: .venv/.developing
+	$(BIN)/python tests/bench_training.py
 
 # KODAK is a folder with the 24 lossless Kodak photographs.
 photographs: .venv/.developing

@@ -97,10 +97,11 @@ def test_the_model_is_loaded_lazily_by_whoever_needs_no_keras() -> None:
             assert not any(name.startswith(("q1net_core.model", "training")) for name in top), module
 
 
-def test_beam_and_arrow_are_for_pipelines() -> None:
-    users = importers("apache_beam") | importers("pyarrow")
-    assert users
-    assert all(module.startswith("pipelines.") for module in users)
+def test_beam_is_for_pipelines_and_arrow_for_tables_and_shards() -> None:
+    assert {module.partition(".")[0] for module in importers("apache_beam")} == {"pipelines"}
+    assert {module.partition(".")[0] for module in importers("pyarrow")} == {"pipelines", "training"}
+    of_training = {module for module in importers("pyarrow") if module.startswith("training")}
+    assert of_training == {"training.shard_reader", "training.baselines"}
 
 
 def test_training_and_pipelines_do_not_know_each_other() -> None:

@@ -7,19 +7,25 @@ from pathlib import Path
 import keras
 
 from q1net_core.errors import ConfigError
-from training.config import PRESETS, preset
+from training.baselines import ABLATIONS, run_ablations
+from training.config import PRESETS, TrainConfig, preset
+from training.dataset import Data, image_data
+from training.shard_reader import shard_data
 from training.trainer import train
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(prog="q1net train", description="Train a Q1Net on lossless photographs.")
-    parser.add_argument("--images", required=True, metavar="URI", help="folder, file or glob of lossless images")
+    parser = argparse.ArgumentParser(
+        prog="q1net train",
+        description="Train a Q1Net, from shards or from lossless photographs that are compressed on the fly.",
+    )
+    parser.add_argument("--shards", metavar="URI", help="folder that q1net shards made: its train and valid splits")
+    parser.add_argument("--images", metavar="URI", help="instead: folder, file or glob of lossless images")
     parser.add_argument(
         "--validation-images",
-        required=True,
         metavar="URI",
-        help="other lossless images, which choose the threshold and the best weights",
+        help="with --images: other lossless images, which choose the threshold and the best weights",
     )
     parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="checkpoint, weights, curves; resumes from here"
@@ -35,12 +41,39 @@ def make_parser() -> argparse.ArgumentParser:
         choices=("float32", "mixed_bfloat16"),
         help="arithmetic; mixed_bfloat16 pays on recent accelerators (default: %(default)s)",
     )
+    parser.add_argument(
+        "--ablation",
+        choices=("all", *ABLATIONS),
+        metavar="ROW",
+        help="train and evaluate a row of the paper's Table 3, or all; writes table3.md and table3.parquet",
+    )
+    parser.add_argument(
+        "--test-images", metavar="URI", help="with --ablation: lossless images that the rows are measured on"
+    )
     return parser
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Command line -> options."""
     return make_parser().parse_args(argv)
+
+
+def choose_data(options: argparse.Namespace) -> Data:
+    """Where patches come from; raises ConfigError unless it is shards, or images and validation images."""
+    if options.shards and not options.images and not options.validation_images:
+        return shard_data(options.shards)
+    if options.images and options.validation_images and not options.shards:
+        return image_data(options.images, options.validation_images)
+    raise ConfigError("expected either --shards, or --images together with --validation-images")
+
+
+def choose_test_data(options: argparse.Namespace) -> Data:
+    """What ablations are measured on: the images named, or the shards' test split."""
+    if options.test_images:
+        return image_data(options.test_images, options.test_images)
+    if options.shards:
+        return shard_data(options.shards, "test")
+    raise ConfigError("--ablation needs --test-images, lossless images that neither train nor choose anything")
 
 
 def run(argv: list[str]) -> int:
@@ -50,17 +83,28 @@ def run(argv: list[str]) -> int:
     keras.mixed_precision.set_global_policy(options.precision)
     try:
         config = preset(options.preset, **changes)
-        result = train(config, options.images, options.validation_images, options.output, options.time_limit)
+        data = choose_data(options)
+        if options.ablation:
+            names = list(ABLATIONS) if options.ablation == "all" else [options.ablation]
+            test = choose_test_data(options)
+            print(run_ablations(names, config, data, test, options.output, options.time_limit), end="")
+        else:
+            print(train_one(config, data, options))
     except ConfigError as error:
         print(f"q1net train: {error}", file=sys.stderr)
         return 2
+    return 0
+
+
+def train_one(config: TrainConfig, data: Data, options: argparse.Namespace) -> str:
+    """Train; returns where that has led, in a line."""
+    result = train(config, data, options.output, options.time_limit)
     state = "finished" if result.finished else "time limit reached, call again to go on"
-    print(
+    return (
         f"{state}: step {result.steps} of {config.steps}; best weights have validation MAE {result.best_mae:.3f} "
         f"with the fusion {result.best_rule.fusion!r} above {result.best_rule.threshold:g}: "
         f"{options.output / config.variant}.keras"
     )
-    return 0
 
 
 if __name__ == "__main__":

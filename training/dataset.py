@@ -1,6 +1,11 @@
 """Lossless photographs -> batches of compressed patches with their levels, each batch a function of seed and step."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +26,36 @@ LEVELS = codecs.CODECS["jpeg"].levels
 ALTERED_LEVELS = 2
 
 Batch = tuple[UInt8Array, Float32Array]
+# Patches of images uint8 [images, N, 16, 16, 3], and the images' levels float32.
+Labelled = tuple[UInt8Array, Float32Array]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where a training's patches come from.
+
+    Args:
+        batches: (config, start) -> endless batches from that step on, batch i depending on the config and i alone.
+        stacks: (levels, count) -> the validation images at every level, so many patches of each.
+        altered: (alteration, count) -> the validation images after one of ALTERATIONS.
+    """
+
+    batches: Callable[[TrainConfig, int], Iterator[Batch]]
+    stacks: Callable[[Sequence[int], int], Labelled]
+    altered: Callable[[str, int], Labelled]
+
+
+def prefetch(endless: Iterator[T], ahead: int = 8) -> Iterator[T]:
+    """The same items, up to ``ahead`` of them made by a thread before they are asked for."""
+    maker = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+    try:
+        made = deque(maker.submit(next, endless) for _ in range(ahead))
+        while True:
+            made.append(maker.submit(next, endless))
+            yield made.popleft().result()
+    finally:
+        maker.shutdown(wait=False, cancel_futures=True)
 
 
 def load_corpus(pattern: str) -> list[UInt8Array]:
@@ -59,14 +94,14 @@ def draw_tiles(
 
 
 def draw_batch(
-    rng: np.random.Generator, corpus: list[UInt8Array], weights: npt.NDArray[np.float64], config: TrainConfig
+    rng: np.random.Generator, corpus: list[UInt8Array], weights: npt.NDArray[np.float64], size: int, config: TrainConfig
 ) -> Batch:
-    """One batch: patches uint8 [batch_size, 16, 16, 3] of random places, and their levels float32.
+    """One batch: patches uint8 [size, 16, 16, 3] of random places, and their levels float32.
 
     Every place is seen at several levels, so that within a batch the picture cancels out and the compression is left.
     """
     per_level = config.locations_per_level
-    levels = draw_levels(rng, config.batch_size // per_level).reshape(-1, config.levels_per_location)
+    levels = draw_levels(rng, size // per_level).reshape(-1, config.levels_per_location)
     samples: list[UInt8Array] = []
     labels: list[int] = []
     for shared, alteration in zip(levels, draw_alterations(rng, len(levels), config), strict=True):
@@ -111,11 +146,13 @@ def batches(corpus: list[UInt8Array], config: TrainConfig, start: int = 0) -> It
     weights /= weights.sum()
     step = start
     while True:
-        yield draw_batch(np.random.default_rng([config.seed, step]), corpus, weights, config)
+        yield draw_batch(
+            np.random.default_rng([config.seed, step]), corpus, weights, config.batch_size_at(step), config
+        )
         step += 1
 
 
-def validation_set(corpus: list[UInt8Array], levels: tuple[int, ...], count: int) -> tuple[UInt8Array, Float32Array]:
+def validation_set(corpus: list[UInt8Array], levels: Sequence[int], count: int) -> Labelled:
     """Every image at every level as the audit sees it: uint8 [images * levels, count, 16, 16, 3], levels float32."""
     stacks = [
         patches.sample_patches(codecs.compress_jpeg(pixels, level), count)
@@ -127,7 +164,7 @@ def validation_set(corpus: list[UInt8Array], levels: tuple[int, ...], count: int
     return np.stack(stacks), np.tile(np.array(levels, np.float32), len(corpus))
 
 
-def altered_set(corpus: list[UInt8Array], alteration: str, count: int) -> tuple[UInt8Array, Float32Array]:
+def altered_set(corpus: list[UInt8Array], alteration: str, count: int) -> Labelled:
     """Every image altered at some random levels: uint8 [images * 2, count, 16, 16, 3], the dominating levels float32.
 
     One alteration for all patches of an image, as it would be; always the same ones, so that trainings compare.
@@ -141,3 +178,13 @@ def altered_set(corpus: list[UInt8Array], alteration: str, count: int) -> tuple[
         stacks += altered
         labels += dominating
     return np.stack(stacks), np.array(labels, np.float32)
+
+
+def image_data(images: str, validation_images: str) -> Data:
+    """A training's data from lossless images, each a file, folder or glob; loaded when they are first needed."""
+    load = cache(load_corpus)
+    return Data(
+        batches=lambda config, start: batches(load(images), config, start),
+        stacks=lambda levels, count: validation_set(load(validation_images), levels, count),
+        altered=lambda alteration, count: altered_set(load(validation_images), alteration, count),
+    )

@@ -1,9 +1,15 @@
-"""The confidence-aware loss and the errors it is made of. Backend-neutral."""
+"""Losses by number of outputs, the confidence-aware one first, and how outputs are read. Backend-neutral."""
+
+from collections.abc import Callable
 
 import keras
+import numpy as np
 from keras import ops
 
 from q1net_core.model import MAX_QUALITY
+from q1net_core.records import Float32Array
+
+Metric = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 
 
 def observed_confidence(quality: keras.KerasTensor, predicted: keras.KerasTensor) -> keras.KerasTensor:
@@ -44,3 +50,42 @@ class ConfidenceAwareLoss(keras.losses.Loss):
     def get_config(self) -> dict[str, object]:
         """Arguments that rebuild this loss."""
         return super().get_config() | {"confidence_weight": self.confidence_weight}
+
+
+@keras.saving.register_keras_serializable(package="q1net")
+def level_error(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+    """Absolute error of the most probable of the levels 1-100, [N]; ``y_pred`` are their probabilities."""
+    return ops.abs(ops.reshape(y_true, (-1,)) - ops.cast(ops.argmax(y_pred, axis=-1) + 1, "float32"))
+
+
+@keras.saving.register_keras_serializable(package="q1net")
+class LevelCrossentropy(keras.losses.Loss):
+    """Cross-entropy of the levels 1-100 as classes. ``y_true`` float [N] levels, ``y_pred`` float [N, 100]."""
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Loss of each sample, [N]."""
+        return ops.sparse_categorical_crossentropy(ops.cast(ops.reshape(y_true, (-1,)), "int32") - 1, y_pred)
+
+
+def make_loss(outputs: int, confidence_weight: float) -> keras.losses.Loss:
+    """The loss for so many ``outputs``, the paper's alpha: 1 regressor, 2 with confidence, 100 classifier."""
+    if outputs == 2:
+        return ConfidenceAwareLoss(confidence_weight)
+    return keras.losses.MeanAbsoluteError() if outputs == 1 else LevelCrossentropy()
+
+
+def make_metrics(outputs: int) -> list[Metric]:
+    """What is reported beside the loss, in levels."""
+    return {1: [quality_error], 2: [quality_error, confidence_error], 100: [level_error]}[outputs]
+
+
+def read_outputs(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """Outputs [N, alpha] -> quality and confidence, 0-100, [N] each.
+
+    A regressor is equally sure of everything; a classifier's confidence is its largest probability, in percent.
+    """
+    if outputs.shape[1] == 2:
+        return outputs[:, 0], outputs[:, 1]
+    if outputs.shape[1] == 1:
+        return outputs[:, 0], np.full(len(outputs), MAX_QUALITY, np.float32)
+    return (np.argmax(outputs, axis=1) + 1).astype(np.float32), MAX_QUALITY * outputs.max(axis=1)

@@ -30,11 +30,14 @@ class KernelMuon(keras.optimizers.Muon):
         self.assign_sub(variable, ops.reshape(update, variable.shape))
 
 
-def make_optimizer(name: str, learning_rate: float, warmup_steps: int, steps: int) -> keras.optimizers.Optimizer:
-    """``adam`` or ``muon`` with a linear warm-up, then a cosine down to zero at ``steps``."""
+def make_optimizer(
+    name: str, learning_rate: float, warmup_steps: int, steps: int, ema_momentum: float | None = None
+) -> keras.optimizers.Optimizer:
+    """``adam`` or ``muon``, a linear warm-up, then a cosine down to zero at ``steps``; averages weights if asked."""
+    average = {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
     schedule = keras.optimizers.schedules.CosineDecay(
         learning_rate / 20, steps - warmup_steps, alpha=0.0, warmup_target=learning_rate, warmup_steps=warmup_steps
     )
     if name == "muon":
-        return KernelMuon(schedule, adam_lr_ratio=ADAM_SHARE, weight_decay=0.0, adam_weight_decay=0.0)
-    return keras.optimizers.Adam(schedule)
+        return KernelMuon(schedule, adam_lr_ratio=ADAM_SHARE, weight_decay=0.0, adam_weight_decay=0.0, **average)
+    return keras.optimizers.Adam(schedule, **average)
