@@ -4,6 +4,7 @@ import argparse
 import json
 import secrets
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -17,7 +18,7 @@ from pipelines.transforms import EstimateImages
 from q1net_core import storage
 from q1net_core.decode import Limits
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.estimator import configure
+from q1net_core.estimator import ESTIMATORS, configure
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import ListedImage
 from q1net_core.weights import load_model, packaged_variants, read_weights
@@ -37,6 +38,8 @@ class AuditImages(beam.PTransform):
         max_bytes, max_pixels: larger images become rows with the status ``too_large``.
         accelerator: Beam's accelerator hint for the inference step, None for CPUs.
         redistribute: shuffle the patches between decoding and inference, so that the two scale apart.
+        estimators: which run, ``lattice`` and ``q1net``.
+        cascade: run Q1Net only where the lattice abstains.
 
     Raises:
         ConfigError, WeightsError: at construction, before any work starts.
@@ -51,10 +54,13 @@ class AuditImages(beam.PTransform):
         max_pixels: int = Limits().max_pixels,
         accelerator: str | None = None,
         redistribute: bool = True,
+        estimators: Sequence[str] = ESTIMATORS,
+        cascade: bool = False,
     ) -> None:
         super().__init__()
         file = read_weights(weights)
-        self.config = configure(file.rule(), threshold, patches, Limits(max_bytes, max_pixels))
+        limits = Limits(max_bytes, max_pixels)
+        self.config = configure(file.rule(), threshold, patches, limits, tuple(estimators), cascade)
         self.stamp = tables.Stamp(file.variant, file.sha256)
         self.handler = Q1NetHandler(weights, file.sha256, accelerator=accelerator is not None)
         self.accelerator, self.redistribute = accelerator, redistribute
@@ -83,6 +89,8 @@ class AuditConfig:
     max_bytes: int = Limits().max_bytes
     max_pixels: int = Limits().max_pixels
     accelerator: str | None = None
+    estimators: tuple[str, ...] = ESTIMATORS
+    cascade: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.inputs) == bool(self.manifest):
@@ -153,6 +161,8 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
         config.max_pixels,
         config.accelerator,
         redistribute=not runner.is_local(options),
+        estimators=config.estimators,
+        cascade=config.cascade,
     )
     if config.weights not in packaged_variants():
         # Somebody's own file: better found unusable here than by every worker.
@@ -187,6 +197,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--max-bytes", type=int, default=Limits().max_bytes, help="largest file (%(default)s)")
     parser.add_argument("--max-pixels", type=int, default=Limits().max_pixels, help="largest image (%(default)s)")
+    parser.add_argument(
+        "--estimators",
+        type=lambda names: tuple(names.split(",")),
+        default=ESTIMATORS,
+        metavar="NAMES",
+        help="which run, of lattice and q1net, by commas (both)",
+    )
+    parser.add_argument("--cascade", action="store_true", help="run Q1Net only where the lattice abstains: faster")
     parser.add_argument("--accelerator", metavar="HINT", help="Beam's accelerator hint for the inference step")
     return parser
 

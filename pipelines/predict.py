@@ -65,9 +65,9 @@ def to_line(row: tables.Row) -> str:
         return f"{row['uri']}: {row['status']}: {row['error']}"
     header = "" if row["header_quality"] is None else f", header says {text.number(row['header_quality'], 0)}"
     if row["quality"] is None:
-        return f"{row['uri']}: no estimate: none of {row['patches']} patches is confident{header}"
-    confidence = text.number(row["q1net_confidence"])
-    return f"{row['uri']}: quality {text.number(row['quality'])} (confidence {confidence}{header})"
+        return f"{row['uri']}: no estimate: no lattice, none of {row['patches']} patches is confident{header}"
+    source = "lattice" if row["quality_source"] == "lattice" else f"q1net, confidence {row['q1net_confidence']:.1f}"
+    return f"{row['uri']}: {row['verdict']}, quality {text.number(row['quality'])} ({source}{header})"
 
 
 def run(argv: list[str]) -> int:

@@ -20,8 +20,9 @@ from q1net_core import __version__, storage
 from q1net_core.errors import ImageError
 from q1net_core.metrics import AuditSummary
 from q1net_core.records import ImageRecord, Status
+from q1net_core.verdict import answer, judge
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 ROWS_PER_PART = 100_000
 
@@ -45,6 +46,11 @@ AUDIT_SCHEMA = pa.schema(
         ("progressive", pa.bool_()),
         ("lattice_quality", pa.float32()),
         ("lattice_margin", pa.float32()),
+        ("lattice_match", pa.string()),
+        ("lattice_level", pa.int32()),
+        ("lattice_ties", pa.list_(pa.int32())),
+        ("lattice_last_quality", pa.float32()),
+        ("lattice_steps", pa.list_(pa.int32())),
         ("grid_x", pa.int8()),
         ("grid_y", pa.int8()),
         ("q1net_quality", pa.float32()),
@@ -79,7 +85,10 @@ class Stamp:
 def to_row(record: ImageRecord, stamp: Stamp) -> Row:
     """A finished record -> one row of AUDIT_SCHEMA."""
     image, info, header, estimate = record.image, record.info, record.info.header, record.estimate
-    answered = estimate is not None and estimate.quality is not None
+    lattice = info.lattice
+    quality, source = answer(lattice, estimate)
+    verdict = judge(record)
+    grid_x, grid_y = lattice.grid or (None, None)
     return dict.fromkeys(AUDIT_SCHEMA.names) | {
         "uri": storage.printable_uri(image.uri),
         "group": image.group,
@@ -97,13 +106,23 @@ def to_row(record: ImageRecord, stamp: Stamp) -> Row:
         "header_tables_md5": header and header.tables_md5,
         "subsampling": header and header.subsampling,
         "progressive": header and header.progressive,
+        "lattice_quality": lattice.quality,
+        "lattice_margin": lattice.margin,
+        "lattice_match": lattice.match,
+        "lattice_level": lattice.level,
+        "lattice_ties": list(lattice.ties) or None,
+        "lattice_last_quality": lattice.last_quality,
+        "lattice_steps": list(lattice.steps) if lattice.steps and lattice.match == "custom" else None,
+        "grid_x": grid_x,
+        "grid_y": grid_y,
         "q1net_quality": estimate and estimate.quality,
         "q1net_confidence": estimate and estimate.confidence,
         "q1net_spread": estimate and estimate.spread,
         "patches": estimate.patches if estimate else 0,
         "patches_used": estimate.patches_used if estimate else 0,
-        "quality": estimate and estimate.quality,
-        "quality_source": "q1net" if answered else None,
+        "quality": quality,
+        "quality_source": source,
+        "verdict": verdict and verdict.value,
         "processed_at": datetime.now(UTC),
         **asdict(stamp),
     }

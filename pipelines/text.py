@@ -35,13 +35,14 @@ def render_images(rows: Sequence[dict[str, Any]]) -> str:
             row["status"],
             row["format"] or "-",
             number(row["header_quality"], 0),
+            number(row["lattice_quality"], 0),
+            number(row["q1net_quality"]),
             number(row["quality"]),
-            number(row["q1net_confidence"]),
-            f"{row['patches_used']}/{row['patches']}",
+            row["verdict"] or "-",
         )
         for row in rows
     ]
-    return render_table(("image", "status", "format", "header", "quality", "confidence", "patches"), cells)
+    return render_table(("image", "status", "format", "header", "lattice", "q1net", "quality", "verdict"), cells)
 
 
 def common_folder(uris: Sequence[str]) -> str:

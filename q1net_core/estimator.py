@@ -15,7 +15,8 @@ from q1net_core import fusion, storage
 from q1net_core.decode import Limits, decode
 from q1net_core.errors import ConfigError, ImageError
 from q1net_core.jpeg_header import read_jpeg_header
-from q1net_core.patches import DEFAULT_PATCHES, sample_patches, side_of
+from q1net_core.lattice import estimate_lattice
+from q1net_core.patches import DEFAULT_PATCHES, check_patch_fits, patch_fits, sample_patches, side_of
 from q1net_core.records import (
     Calibration,
     Float32Array,
@@ -23,6 +24,7 @@ from q1net_core.records import (
     ImageInfo,
     ImagePatches,
     ImageRecord,
+    LatticeEstimate,
     ListedImage,
     PatchPredictions,
     Status,
@@ -38,15 +40,23 @@ class PatchModel(Protocol):
         ...
 
 
+ESTIMATORS = ("lattice", "q1net")
+
+
 @dataclass(frozen=True, slots=True)
 class EstimatorConfig:
-    """How images are sampled and judged: ``patches`` per image (a square), the fusion rule, decoding ``limits``."""
+    """How images are sampled and judged: ``patches`` per image (a square), the fusion rule, decoding ``limits``.
+
+    ``estimators`` of ESTIMATORS run; with ``cascade`` Q1Net runs only where the lattice abstains.
+    """
 
     threshold: float
     patches: int = DEFAULT_PATCHES
     fusion: str = "paper"
     calibration: Calibration = ()
     limits: Limits = field(default_factory=Limits)
+    estimators: tuple[str, ...] = ESTIMATORS
+    cascade: bool = False
 
     def __post_init__(self) -> None:
         side_of(self.patches)
@@ -54,6 +64,12 @@ class EstimatorConfig:
             raise ConfigError(f"confidence threshold is {self.threshold}; expected 0 <= threshold < 100")
         if self.fusion not in fusion.FUSIONS:
             raise ConfigError(f"fusion is {self.fusion!r}; expected one of {', '.join(fusion.FUSIONS)}")
+        if not self.estimators or not set(self.estimators) <= set(ESTIMATORS):
+            raise ConfigError(
+                f"estimators are {', '.join(self.estimators) or 'none'}; expected some of {', '.join(ESTIMATORS)}"
+            )
+        if self.cascade and set(self.estimators) != set(ESTIMATORS):
+            raise ConfigError(f"cascade needs both estimators, {' and '.join(ESTIMATORS)}")
 
 
 def configure(
@@ -61,10 +77,12 @@ def configure(
     threshold: float | None = None,
     patches: int = DEFAULT_PATCHES,
     limits: Limits = Limits(),  # noqa: B008 (frozen)
+    estimators: tuple[str, ...] = ESTIMATORS,
+    cascade: bool = False,
 ) -> EstimatorConfig:
     """The config of a fusion rule, with another threshold than the chosen one if it is given."""
     chosen = rule.threshold if threshold is None else threshold
-    return EstimatorConfig(chosen, patches, rule.fusion, rule.calibration, limits)
+    return EstimatorConfig(chosen, patches, rule.fusion, rule.calibration, limits, estimators, cascade)
 
 
 def failed(image: ListedImage, error: ImageError, info: ImageInfo = ImageInfo()) -> ImageRecord:  # noqa: B008 (frozen)
@@ -85,7 +103,10 @@ def read_image(image: ListedImage, limits: Limits) -> bytes | ImageRecord:
 
 
 def sample_image(image: ListedImage, encoded: bytes, config: EstimatorConfig) -> ImagePatches | ImageRecord:
-    """Decode and cut patches; the pixels themselves never leave this function."""
+    """Decode, try the lattice, cut patches on the grid it found; the pixels themselves never leave this function.
+
+    Returns the finished record where Q1Net is not wanted.
+    """
     if image.size_bytes is None:
         image = replace(image, size_bytes=len(encoded))
     header = read_jpeg_header(encoded)
@@ -96,7 +117,14 @@ def sample_image(image: ListedImage, encoded: bytes, config: EstimatorConfig) ->
         decoded = decode(encoded, config.limits)
         height, width = decoded.pixels.shape[:2]
         info = ImageInfo(width, height, decoded.format, decoded.mode, header)
-        return ImagePatches(image, info, sample_patches(decoded.pixels, config.patches))
+        # Whatever runs, and whatever the lattice finds, the same images are too small.
+        check_patch_fits(height, width)
+        lattice = estimate_lattice(decoded.pixels) if "lattice" in config.estimators else LatticeEstimate()
+        info = replace(info, lattice=lattice)
+        if "q1net" not in config.estimators or (config.cascade and lattice.quality is not None):
+            return ImageRecord(image, Status.OK, None, info, estimate=None)
+        grid = lattice.grid if lattice.grid and patch_fits(height, width, lattice.grid) else (0, 0)
+        return ImagePatches(image, info, sample_patches(decoded.pixels, config.patches, grid))
     except ImageError as error:
         return failed(image, error, info)
 

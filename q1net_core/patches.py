@@ -67,6 +67,22 @@ def cut_windows(pixels: UInt8Array, tops: IntArray, lefts: IntArray, size: int) 
     return windows[tops, lefts]
 
 
+def patch_fits(height: int, width: int, grid: tuple[int, int] = (0, 0)) -> bool:
+    """Whether an image has room for a patch around a block of this grid."""
+    return len(block_starts(width, grid[0])) > 0 and len(block_starts(height, grid[1])) > 0
+
+
+def check_patch_fits(height: int, width: int, grid: tuple[int, int] = (0, 0)) -> None:
+    """Raise ImageError ``too_small`` for an image without room for one patch."""
+    if not patch_fits(height, width, grid):
+        needed = [BLOCK + BORDER + (phase if phase >= BORDER else phase + BLOCK) for phase in grid]
+        raise ImageError(
+            Status.TOO_SMALL,
+            f"image is {width} x {height} pixels; a {PATCH} x {PATCH} patch around one {BLOCK} x {BLOCK} block "
+            f"needs at least {needed[0]} x {needed[1]}",
+        )
+
+
 def sample_patches(pixels: UInt8Array, patches: int = DEFAULT_PATCHES, grid: tuple[int, int] = (0, 0)) -> UInt8Array:
     """Uniformly spread block-aligned patches of an image: uint8 [N, 16, 16, 3], N <= ``patches``.
 
@@ -79,12 +95,6 @@ def sample_patches(pixels: UInt8Array, patches: int = DEFAULT_PATCHES, grid: tup
         ImageError: ``too_small``, not one patch fits.
     """
     height, width = pixels.shape[:2]
+    check_patch_fits(height, width, grid)
     blocks = sample_blocks(height, width, patches, grid)
-    if len(blocks) == 0:
-        needed = [BLOCK + BORDER + (phase if phase >= BORDER else phase + BLOCK) for phase in grid]
-        raise ImageError(
-            Status.TOO_SMALL,
-            f"image is {width} x {height} pixels; a {PATCH} x {PATCH} patch around one {BLOCK} x {BLOCK} block "
-            f"needs at least {needed[0]} x {needed[1]}",
-        )
     return cut_windows(pixels, blocks[:, 0] - BORDER, blocks[:, 1] - BORDER, PATCH)

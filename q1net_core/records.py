@@ -16,6 +16,16 @@ Float32Array = npt.NDArray[np.float32]
 Calibration = tuple[tuple[float, float], ...]
 
 
+class Verdict(StrEnum):
+    """What an image has been through: the ``verdict`` column."""
+
+    SINGLE = "single"
+    RECOMPRESSED = "recompressed"
+    STRIPPED = "stripped"
+    PRISTINE = "pristine"
+    UNSURE = "unsure"
+
+
 class Status(StrEnum):
     """Why an image has an estimate (``ok``) or has none: the ``status`` column."""
 
@@ -74,14 +84,37 @@ class JpegHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class LatticeEstimate:
+    """What the lattice of DCT coefficients tells; ``quality`` is None where it abstains, and then most else is.
+
+    ``quality`` is the libjpeg level, 1-100, of the coarsest table found, nearest where the table is not libjpeg's;
+    ``match`` and ``level`` say whose table it is and that encoder's own level; ``last_quality`` is the level of the
+    last compression, above ``quality`` if a coarser one lies under it. ``margin`` is in nats above the next level;
+    ``ties`` are the levels that are not told apart from the answer. ``steps`` are the 64 steps in natural order, 0
+    where unknown. ``grid`` is the phase (x, y) of the block grid, each 0..7. ``evidence`` is about 1 on a lattice.
+    """
+
+    quality: float | None = None
+    margin: float | None = None
+    match: str | None = None
+    level: int | None = None
+    ties: tuple[int, ...] = ()
+    last_quality: float | None = None
+    evidence: float | None = None
+    steps: tuple[int, ...] | None = None
+    grid: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What is known of an image apart from its pixels; fields stay None where the bytes did not tell."""
+    """What is known of an image apart from its patches; fields stay None where the bytes did not tell."""
 
     width: int | None = None
     height: int | None = None
     format: str | None = None
     mode: str | None = None
     header: JpegHeader | None = None
+    lattice: LatticeEstimate = LatticeEstimate()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,158 @@
+"""Pixels -> the exact level they were compressed at, or an abstention: a maximum-likelihood test over known tables.
+
+Layer: numpy only; no keras, no beam, no pyarrow.
+
+The DCT coefficients of decoded luma are multiples of the table's steps, plus the decoder's rounding noise. Each known
+table is judged by how well its lattice explains the busiest blocks; the gate then asks whether that lattice is really
+there. Constants were set on the validation images, never on the test images.
+
+Source: Fan and de Queiroz, TIP 2003 (the idea); Neelamani et al., TIP 2006 (tables as a dictionary).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from q1net_core.grid import find_grid
+from q1net_core.lattice_history import find_first_table
+from q1net_core.lattice_scores import Coefficients, PairScores, choose_blocks, score_pairs, score_without_lattice
+from q1net_core.lattice_tables import AC, KnownTable, all_steps, fit_quality, known_tables, pair_steps, screening_pairs
+from q1net_core.records import LatticeEstimate, UInt8Array
+
+Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
+
+# How many blocks of each kind screen the dictionary, and which tables are then looked at closely: those within so many
+# nats of the best one, and always a dozen.
+SCREENED_BLOCKS = 96
+SCREENED_GAP = 60.0
+SCREENED_TABLES = 12
+# Evidence of the coefficients that are not zero, observed over expected: about 1 on a lattice, below -2 on none.
+MIN_EVIDENCE = 0.7
+# What a known table must explain of what the best steps explain that each frequency may choose for itself.
+MIN_EXPLAINED = 0.8
+# Nats between one level and the next. Levels closer than that are ties, which are answered if they are neighbours.
+MIN_MARGIN = 4.0
+TIE_SPAN = 2
+# A table of no known encoder must show so many frequencies with a step of their own, each by so many nats, on a grid
+# that stands out by so many deviations.
+CUSTOM_FREQUENCIES = 8
+CUSTOM_GAIN = 10.0
+CUSTOM_PROMINENCE = 8.0
+CUSTOM_STEPS = np.arange(1, 129)
+
+
+@dataclass(frozen=True, slots=True)
+class TableFit:
+    """The best known table of a picture: its nats above the next level, what ties with it, and how real it is.
+
+    ``evidence`` is observed over expected, ``explained`` the share of what freely chosen steps would explain.
+    """
+
+    table: KnownTable
+    margin: float
+    ties: tuple[KnownTable, ...]
+    evidence: float
+    explained: float
+
+
+def estimate_lattice(pixels: UInt8Array) -> LatticeEstimate:
+    """The level of the quantization table whose lattice the pixels lie on; quality None where it abstains.
+
+    Args:
+        pixels: uint8 [height, width, 3], as decoded, not altered since.
+    """
+    grid = find_grid(pixels)
+    groups = choose_blocks(pixels, grid.x, grid.y)
+    if not groups:
+        return LatticeEstimate()
+    last = fit_known_tables(groups)
+    first = find_first_table(groups, last.table) if last is not None else None
+    if last is not None and (first is not None or last.explained >= MIN_EXPLAINED):
+        span = {table.quality for table in (last.table, *last.ties)}
+        if first is None and (max(span) - min(span) > TIE_SPAN or len({t.family for t in last.ties} - {"exact"})):
+            return LatticeEstimate(evidence=last.evidence)
+        answer = first or last.table
+        return LatticeEstimate(
+            quality=float(answer.quality),
+            margin=last.margin,
+            match=answer.family,
+            level=answer.level,
+            ties=() if first else tuple(sorted(table.level for table in last.ties)),
+            last_quality=float(last.table.quality),
+            evidence=last.evidence,
+            steps=answer.steps,
+            grid=(grid.x, grid.y),
+        )
+    if grid.prominence >= CUSTOM_PROMINENCE and (custom := fit_free_steps(groups)) is not None:
+        steps, evidence = custom
+        quality = float(fit_quality(steps))
+        return LatticeEstimate(
+            quality=quality,
+            match="custom",
+            last_quality=quality,
+            evidence=evidence,
+            steps=tuple(steps.tolist()),
+            grid=(grid.x, grid.y),
+        )
+    return LatticeEstimate(evidence=last.evidence if last else None)
+
+
+def fit_known_tables(groups: list[Coefficients]) -> TableFit | None:
+    """The most likely known table whose lattice is really there, or None."""
+    pairs = screening_pairs()
+    few = [Coefficients(group.magnitudes[:, :SCREENED_BLOCKS], group.noise) for group in groups]
+    screened = score_pairs(few, pairs)
+    scores = screened.likelihood[pairs.rows].sum(axis=1)
+    without = score_without_lattice(few, np.unique(pairs.frequencies)).sum()
+    free = np.maximum.reduceat(screened.likelihood, np.flatnonzero(np.diff(pairs.frequencies, prepend=-1))).sum()
+    # Half the gate: there are fewer coefficients here than below.
+    scores[evidence_of(screened, pairs.rows) < MIN_EVIDENCE / 2] = -np.inf
+    order = np.argsort(-scores, kind="stable")
+    if not np.isfinite(scores[order[0]]):
+        return None
+    wanted = max(int((scores >= scores[order[0]] - SCREENED_GAP).sum()), SCREENED_TABLES)
+    chosen = np.sort(order[: min(wanted, int(np.isfinite(scores).sum()))])
+    explained = (scores[order[0]] - without) / max(free - without, 1e-9)
+
+    pairs = pair_steps(all_steps()[chosen], AC)
+    close = score_pairs(groups, pairs)
+    scores, evidence = close.likelihood[pairs.rows].sum(axis=1), evidence_of(close, pairs.rows)
+    scores[evidence < MIN_EVIDENCE] = -np.inf
+    order = np.argsort(-scores, kind="stable")
+    best = order[0]
+    if not np.isfinite(scores[best]):
+        return None
+    gaps = scores[best] - scores[order[1:]]
+    ties = tuple(known_tables()[chosen[index]] for gap, index in zip(gaps, order[1:], strict=True) if gap < MIN_MARGIN)
+    margin = float(gaps[0]) if len(gaps) and np.isfinite(gaps[0]) else SCREENED_GAP
+    return TableFit(known_tables()[chosen[best]], margin, ties, float(evidence[best]), float(explained))
+
+
+def evidence_of(scores: PairScores, rows: IntArray) -> Array:
+    """Evidence for each table, observed over expected; 0 where no coefficient could give any."""
+    observed, expected = scores.observed[rows].sum(axis=1), scores.expected[rows].sum(axis=1)
+    ratio: Array = np.divide(observed, expected, out=np.zeros_like(observed), where=expected > 0)
+    return ratio
+
+
+def fit_free_steps(groups: list[Coefficients]) -> tuple[IntArray, float] | None:
+    """The best step of each frequency for itself, int [64] with 0 where nothing tells, and its evidence; or None."""
+    steps = np.broadcast_to(CUSTOM_STEPS[:, None], (len(CUSTOM_STEPS), 64))
+    pairs = pair_steps(steps, AC)
+    scores = score_pairs(groups, pairs)
+    likelihood = scores.likelihood[pairs.rows]
+    best = likelihood.argmax(axis=0)
+    gain = likelihood.max(axis=0) - score_without_lattice(groups, AC)
+    columns = np.arange(len(AC))
+    decided = (gain >= CUSTOM_GAIN) & (scores.expected[pairs.rows[best, columns]] > 0)
+    if decided.sum() < CUSTOM_FREQUENCIES:
+        return None
+    chosen = pairs.rows[best, columns][decided]
+    evidence = float(scores.observed[chosen].sum() / scores.expected[chosen].sum())
+    if evidence < MIN_EVIDENCE:
+        return None
+    found = np.zeros(64, np.intp)
+    found[AC[decided]] = CUSTOM_STEPS[best[decided]]
+    return found, evidence

@@ -1,0 +1,59 @@
+"""Under the lattice of the last compression, the coarser one of a compression before it on the same grid.
+
+Layer: numpy only; no keras, no beam, no pyarrow.
+
+Coefficients that were multiples of s1 and are then rounded to multiples of s2 < s1 leave most multiples of s2 unused.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from q1net_core.lattice_scores import Coefficients
+from q1net_core.lattice_tables import KnownTable, known_tables, screening_pairs
+
+Array = npt.NDArray[np.float64]
+
+HISTORY_BLOCKS = 128
+# What the first decoder's rounding adds before the second compression, and how often something else happens.
+NOISE = 0.4
+OUTLIERS = 0.05
+# A first step less coarse than this leaves no gaps between the multiples of the last one.
+COARSER = 1.3
+# Nats for a first table, and their share of what a first table would give.
+MIN_GAIN = 40.0
+MIN_EVIDENCE = 0.6
+
+
+def normal_cdf(z: Array) -> Array:
+    """The normal distribution function, to 0.01: a logistic curve."""
+    return 1 / (1 + np.exp(np.clip(-1.702 * z, -60, 60)))
+
+
+def find_first_table(groups: list[Coefficients], last: KnownTable) -> KnownTable | None:
+    """The known table of an earlier, coarser compression on the same grid, or None.
+
+    Args:
+        groups: coefficients of blocks that lie on the lattice of ``last``.
+        last: the table of the last compression.
+    """
+    pairs = screening_pairs()
+    last_steps = np.array(last.steps, np.float64)[pairs.frequencies]
+    coarser = np.flatnonzero(pairs.steps >= COARSER * last_steps)
+    if len(coarser) == 0:
+        return None
+    first, second = pairs.steps[coarser, None].astype(np.float64), last_steps[coarser, None]
+    magnitudes = np.concatenate([group.magnitudes[:, :HISTORY_BLOCKS] for group in groups], axis=1)
+    values = np.rint(magnitudes[pairs.frequencies[coarser]] / second) * second
+    distance = np.abs(values - np.rint(values / first) * first)
+    inside = normal_cdf((distance + second / 2) / NOISE) - normal_cdf((distance - second / 2) / NOISE)
+    chance = second / first
+    gain = np.log((1 - OUTLIERS) * inside + OUTLIERS * chance) - np.log(chance)
+    active = values > 0
+    gains, possible = np.zeros(len(pairs.steps)), np.zeros(len(pairs.steps))
+    gains[coarser] = (gain * active).sum(axis=1)
+    possible[coarser] = active.sum(axis=1) * -np.log(chance[:, 0])
+    by_table, most = gains[pairs.rows].sum(axis=1), possible[pairs.rows].sum(axis=1)
+    best = int(np.argmax(by_table))
+    if by_table[best] < MIN_GAIN or by_table[best] < MIN_EVIDENCE * most[best]:
+        return None
+    return known_tables()[best]

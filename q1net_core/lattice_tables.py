@@ -1,0 +1,119 @@
+"""The dictionary of quantization tables that the lattice estimator knows, arranged for scoring.
+
+Layer: numpy only; no keras, no beam, no pyarrow.
+
+Tables share most of their steps: scoring each pair (frequency, step) once serves all tables, so that the cost does not
+grow with the dictionary.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from q1net_core.jpeg_tables import (
+    LEVELS,
+    LOWEST_FREQUENCIES,
+    PHOTOSHOP_TABLES,
+    SAVE_FOR_WEB_TABLES,
+    ZIGZAG,
+    Table,
+    fit_luma_quality,
+    mozjpeg_table,
+    standard_tables,
+)
+from q1net_core.records import Float32Array
+
+IntArray = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTable:
+    """One luma table: its ``family`` as in HEADER_MATCHES, the family's own ``level``, the libjpeg ``quality``."""
+
+    family: str
+    level: int
+    quality: int
+    steps: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """All different pairs of frequency and step of some tables.
+
+    ``frequencies`` int [P] in natural order, ``steps`` float32 [P], and ``rows`` int [tables, frequencies]: which pair
+    each table has at each frequency looked at.
+    """
+
+    frequencies: IntArray
+    steps: Float32Array
+    rows: IntArray
+
+
+@cache
+def known_tables() -> tuple[KnownTable, ...]:
+    """The tables of libjpeg, Photoshop, Save for Web and mozjpeg, each once, earlier families first."""
+    tables: dict[Table, KnownTable] = {}
+
+    def add(family: str, level: int, steps: Table) -> None:
+        quality = level if family == "exact" else fit_luma_quality(steps)
+        tables.setdefault(steps, KnownTable(family, level, quality, steps))
+
+    for level in LEVELS:
+        add("exact", level, tuple(standard_tables(level)[0].tolist()))
+    for level, pair in PHOTOSHOP_TABLES.items():
+        add("photoshop", level, pair.luma)
+    for level, pair in SAVE_FOR_WEB_TABLES.items():
+        add("save_for_web", level, pair.luma)
+    for level in LEVELS:
+        add("mozjpeg", level, tuple(mozjpeg_table(level).tolist()))
+    return tuple(tables.values())
+
+
+@cache
+def all_steps() -> IntArray:
+    """Steps of all known tables: int [tables, 64], read-only."""
+    steps = np.array([table.steps for table in known_tables()], np.intp)
+    steps.setflags(write=False)
+    return steps
+
+
+def pair_steps(steps: IntArray, frequencies: IntArray) -> Pairs:
+    """The pairs of tables int [tables, 64] at some frequencies."""
+    chosen, values, rows = [], [], np.empty((len(steps), len(frequencies)), np.intp)
+    count = 0
+    for column, frequency in enumerate(frequencies):
+        unique, inverse = np.unique(steps[:, frequency], return_inverse=True)
+        rows[:, column] = inverse + count
+        chosen.append(np.full(len(unique), frequency))
+        values.append(unique)
+        count += len(unique)
+    return Pairs(np.concatenate(chosen), np.concatenate(values).astype(np.float32), rows)
+
+
+AC = np.array(ZIGZAG[1:], np.intp)
+# The lowest frequencies decide which tables are worth a closer look.
+SCREENED = AC[:20]
+
+
+@cache
+def screening_pairs() -> Pairs:
+    """The pairs of all known tables at the screened frequencies."""
+    return pair_steps(all_steps(), SCREENED)
+
+
+@cache
+def _log_libjpeg_steps() -> npt.NDArray[np.float64]:
+    return np.log([standard_tables(level)[0] for level in LEVELS])
+
+
+def fit_quality(steps: IntArray) -> int:
+    """The libjpeg level nearest to steps int [64] of which some are 0, unknown; at least one must be known.
+
+    As jpeg_tables.fit_luma_quality, by the lowest frequencies that are known.
+    """
+    order = np.array(ZIGZAG, np.intp)
+    known = order[steps[order] > 0][: len(LOWEST_FREQUENCIES)]
+    errors = np.square(np.log(steps[known]) - _log_libjpeg_steps()[:, known]).sum(axis=1)
+    return LEVELS[int(np.argmin(errors))]
