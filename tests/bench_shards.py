@@ -84,7 +84,7 @@ def run_command(images: Path, output: Path) -> str:
     dataset = make_shards(ShardsConfig(str(images), str(output)), PipelineOptions(["--runner=FnApiRunner"]))
     passed, spent = time.perf_counter() - clock, time.process_time() - start
     rows = sum(split["rows"] for split in dataset["splits"].values())
-    return f"{rows} rows, {spent:.1f} s of CPU ({rows / spent:.0f} rows/s), {passed:.1f} s by the clock"
+    return f"{rows} rows\n{spent:.1f} s of CPU ({rows / spent:.0f} rows/s), {passed:.1f} s by the clock"
 
 
 def main() -> None:
@@ -107,7 +107,7 @@ def main() -> None:
         for number in range(IMAGES):
             Image.fromarray(make_image(number)).save(images / f"{number}.png", compress_level=1)
         done = run_command(images, Path(folder) / "shards")
-    print(f"\nq1net shards, {IMAGES} such images at all levels of jpeg, 1 worker: {done}")
+    print(f"\nthe whole command, {IMAGES} such images at all levels of jpeg, 1 worker: {done}")
 
 
 if __name__ == "__main__":
