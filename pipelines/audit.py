@@ -164,7 +164,7 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
         estimators=config.estimators,
         cascade=config.cascade,
     )
-    if config.weights not in packaged_variants():
+    if "q1net" in config.estimators and config.weights not in packaged_variants():
         # Somebody's own file: better found unusable here than by every worker.
         start_quietly()
         load_model(read_weights(config.weights))

@@ -19,7 +19,7 @@ COUNTERS = {
     "rows_ok": "finished images that were decoded and judged",
     "rows_failed": "finished images without pixels: every other status",
     "read_usec": "time spent reading, microseconds (reads of one worker overlap)",
-    "sample_usec": "time spent decoding and cutting patches, microseconds",
+    "sample_usec": "time spent decoding, on the lattice and cutting patches, microseconds",
     "predict_usec": "time spent in the model, microseconds",
     "fuse_usec": "time spent fusing predictions, microseconds",
     "shard_images": "images looked at for shards, once in each pass",

@@ -15,7 +15,7 @@ from pipelines.sources import list_inputs
 from q1net_core import storage
 from q1net_core.decode import decode
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.estimator import EstimatorConfig, configure, estimate_image
+from q1net_core.estimator import EstimatorConfig, choose_grid, configure, estimate_image
 from q1net_core.overlay import draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
 from q1net_core.records import ListedImage, Status
@@ -48,24 +48,26 @@ def predict(listed: list[ListedImage], model: Q1Net, config: EstimatorConfig) ->
         yield tables.to_row(estimate_image(image, model, config), stamp)
 
 
-def write_overlay(uri: str, image: ListedImage, model: Q1Net, config: EstimatorConfig) -> None:
-    """Draw one image's patches as a PNG; raises ImageError if it has none."""
+def write_overlay(uri: str, image: ListedImage, row: tables.Row, model: Q1Net, config: EstimatorConfig) -> None:
+    """Draw one image's patches as a PNG, those that its row was made from; raises ImageError if it has none."""
     pixels = decode(storage.read_bytes(image.uri, config.limits.max_bytes), config.limits).pixels
-    quality, confidence = model.predict(sample_patches(pixels, config.patches))
     height, width = pixels.shape[:2]
-    blocks = sample_blocks(height, width, config.patches)
+    grid = choose_grid(None if row["grid_x"] is None else (row["grid_x"], row["grid_y"]), height, width)
+    quality, confidence = model.predict(sample_patches(pixels, config.patches, grid))
+    blocks = sample_blocks(height, width, config.patches, grid)
     buffer = BytesIO()
     Image.fromarray(draw_overlay(pixels, blocks, quality, confidence, config.threshold)).save(buffer, "PNG")
     storage.write_bytes(uri, buffer.getvalue())
 
 
 def to_line(row: tables.Row) -> str:
-    """``uri: quality Q (confidence C, header H)``, or why there is none."""
+    """``uri: verdict, quality Q (where it is from, header H)``, or why there is none."""
     if row["status"] != Status.OK:
         return f"{row['uri']}: {row['status']}: {row['error']}"
     header = "" if row["header_quality"] is None else f", header says {text.number(row['header_quality'], 0)}"
     if row["quality"] is None:
-        return f"{row['uri']}: no estimate: no lattice, none of {row['patches']} patches is confident{header}"
+        reason = f"no lattice, none of {row['patches']} patches is confident"
+        return f"{row['uri']}: {row['verdict']}, no estimate: {reason}{header}"
     source = "lattice" if row["quality_source"] == "lattice" else f"q1net, confidence {row['q1net_confidence']:.1f}"
     return f"{row['uri']}: {row['verdict']}, quality {text.number(row['quality'])} ({source}{header})"
 
@@ -85,7 +87,7 @@ def run(argv: list[str]) -> int:
             failures += row["status"] != Status.OK
             print(json.dumps(row, default=datetime.isoformat) if options.json else to_line(row), flush=True)
         if options.overlay and not failures:
-            write_overlay(options.overlay, listed[0], model, config)
+            write_overlay(options.overlay, listed[0], row, model, config)
     except (ConfigError, WeightsError) as error:
         print(f"q1net predict: {error}", file=sys.stderr)
         return 2

@@ -154,7 +154,7 @@ def write_part(numbered: tuple[int, Iterable[Row]], run_uri: str, parts: int) ->
     content = buffer.getvalue()
     name = f"part-{number:05d}-of-{parts:05d}.parquet"
     storage.write_bytes(storage.join(run_uri, name), content)
-    summary = AuditSummary.of((row["group"], row["status"], row["quality"]) for row in ordered)
+    summary = AuditSummary.of((row["group"], row["status"], row["verdict"], row["quality"]) for row in ordered)
     return Part(name, len(ordered), len(content), sha256(content).hexdigest(), summary)
 
 

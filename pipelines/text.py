@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from q1net_core.records import Verdict
+
 BAR_WIDTH = 40
 # Histogram lines of a summary: rounded qualities low..high, the ends included; together all of 0..100.
 BINS = ((0, 10), *((low, low + 9) for low in range(11, 91, 10)), (91, 95), (96, 100))
@@ -57,8 +59,10 @@ def common_folder(uris: Sequence[str]) -> str:
 def render_summary(summary: dict[str, Any]) -> str:
     """A run's summary.json: images by status, answers by quality, and a line per group where there are groups."""
     total = summary["total"]
-    statuses = ", ".join(f"{status} {count}" for status, count in total["statuses"].items())
-    lines = [f"{total['images']} images: {statuses}", "", render_histogram(total)]
+    statuses, verdicts = (
+        ", ".join(f"{name} {count}" for name, count in total[kind].items()) for kind in ("statuses", "verdicts")
+    )
+    lines = [f"{total['images']} images: {statuses}", f"verdicts: {verdicts or 'none'}", "", render_histogram(total)]
     if any(group["group"] is not None for group in summary["groups"]):
         lines += ["", render_groups(summary["groups"])]
     return "\n".join(lines)
@@ -76,14 +80,15 @@ def render_histogram(total: dict[str, Any]) -> str:
 
 
 def render_groups(groups: Sequence[dict[str, Any]]) -> str:
-    """One line per group: images, answers, and the 10th, 50th and 90th percentile of their quality."""
+    """One line per group: images, answers, the 10th, 50th and 90th percentile of their quality, verdicts."""
     cells = [
         (
             group["group"] or "(no group)",
             str(group["images"]),
             str(group["answered"]),
             *(number(group["quality_percentiles"][share], 0) for share in ("10", "50", "90")),
+            *(str(group["verdicts"].get(verdict, 0)) for verdict in Verdict),
         )
         for group in groups
     ]
-    return render_table(("group", "images", "answered", "p10", "median", "p90"), cells)
+    return render_table(("group", "images", "answered", "p10", "median", "p90", *Verdict), cells)

@@ -172,6 +172,9 @@ class EstimateImages(beam.PTransform):
         """One output, in no order."""
         read = images | "ReadImages" >> ReadImages(self.config.limits.max_bytes)
         sampled = read.read | "SamplePatches" >> SamplePatches(self.config)
+        finished = (read[FINISHED], sampled[FINISHED])
+        if "q1net" not in self.config.estimators:
+            return finished | "Finished" >> beam.Flatten()
         patches = sampled.sampled
         if self.redistribute:
             patches = patches | "RedistributePatches" >> beam.Reshuffle()
@@ -180,5 +183,4 @@ class EstimateImages(beam.PTransform):
             | "EstimateQuality" >> EstimateQuality(self.handler, self.accelerator)
             | "FusePredictions" >> FusePredictions(self.config)
         )
-        finished = (fused, read[FINISHED], sampled[FINISHED])
-        return finished | "Finished" >> beam.Flatten()
+        return (fused, *finished) | "Finished" >> beam.Flatten()

@@ -13,7 +13,7 @@ from io import BytesIO
 from typing import Any, cast
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageStat
 
 from q1net_core.decode_guards import FORMATS, check_size
 from q1net_core.errors import ConfigError, ImageError
@@ -74,7 +74,8 @@ def decode(encoded: bytes, limits: Limits = Limits()) -> DecodedImage:
             check_size(kind, *image.size, limits.max_pixels)
             mode = image.mode
             image.load()
-            return DecodedImage(pixels=_rgb_pixels(image, kind), format=name, mode=mode)
+            coded = _coded_pixels(image) if name in ("JPEG", "MPO") else None
+            return DecodedImage(pixels=_rgb_pixels(image, kind), format=name, mode=mode, coded=coded)
     except ImageError:
         raise
     except MemoryError as error:
@@ -111,6 +112,21 @@ def _rgb_pixels(image: Image.Image, kind: str) -> UInt8Array:
         image.info.pop("transparency", None)
         image = image.convert("RGB")
     return np.asarray(image)
+
+
+def _coded_pixels(image: Image.Image) -> UInt8Array | None:
+    """DecodedImage.coded of a JPEG: None where it was coded as grey or YCbCr."""
+    transform = image.info.get("adobe_transform")
+    if image.mode == "CMYK" and transform == 2:
+        # YCCK. Adobe stores inverted inks, so that C, M and Y as Pillow gives them are the R, G and B of that YCbCr.
+        return np.ascontiguousarray(np.asarray(image)[:, :, :3])
+    names = "".join(chr(name) for name, *_ in getattr(image, "layer", ()))
+    # When libjpeg takes three planes for R, G and B.
+    is_rgb = image.mode == "RGB" and "jfif" not in image.info and (transform == 0 or names == "RGB")
+    if image.mode != "CMYK" and not is_rgb:
+        return None
+    busiest = int(np.argmax(ImageStat.Stat(image).var))
+    return np.repeat(np.asarray(image.getchannel(busiest))[:, :, np.newaxis], 3, axis=2)
 
 
 _quiet_lock = threading.Lock()

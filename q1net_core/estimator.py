@@ -119,14 +119,20 @@ def sample_image(image: ListedImage, encoded: bytes, config: EstimatorConfig) ->
         info = ImageInfo(width, height, decoded.format, decoded.mode, header)
         # Whatever runs, and whatever the lattice finds, the same images are too small.
         check_patch_fits(height, width)
-        lattice = estimate_lattice(decoded.pixels) if "lattice" in config.estimators else LatticeEstimate()
+        coded = decoded.pixels if decoded.coded is None else decoded.coded
+        lattice = estimate_lattice(coded) if "lattice" in config.estimators else LatticeEstimate()
         info = replace(info, lattice=lattice)
         if "q1net" not in config.estimators or (config.cascade and lattice.quality is not None):
             return ImageRecord(image, Status.OK, None, info, estimate=None)
-        grid = lattice.grid if lattice.grid and patch_fits(height, width, lattice.grid) else (0, 0)
+        grid = choose_grid(lattice.grid, height, width)
         return ImagePatches(image, info, sample_patches(decoded.pixels, config.patches, grid))
     except ImageError as error:
         return failed(image, error, info)
+
+
+def choose_grid(found: tuple[int, int] | None, height: int, width: int) -> tuple[int, int]:
+    """Phase of the grid that patches are cut on: the one the lattice ``found`` where a patch fits, else (0, 0)."""
+    return found if found and patch_fits(height, width, found) else (0, 0)
 
 
 def predict_patches(model: PatchModel, batch: Sequence[ImagePatches]) -> list[PatchPredictions]:

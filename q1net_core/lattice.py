@@ -47,13 +47,12 @@ CUSTOM_STEPS = np.arange(1, 129)
 class TableFit:
     """The best known table of a picture: its nats above the next level, what ties with it, and how real it is.
 
-    ``evidence`` is observed over expected, ``explained`` the share of what freely chosen steps would explain.
+    ``explained`` is the share of what freely chosen steps would explain.
     """
 
     table: KnownTable
     margin: float
     ties: tuple[KnownTable, ...]
-    evidence: float
     explained: float
 
 
@@ -67,12 +66,12 @@ def estimate_lattice(pixels: UInt8Array) -> LatticeEstimate:
     groups = choose_blocks(pixels, grid.x, grid.y)
     if not groups:
         return LatticeEstimate()
-    last = fit_known_tables(groups)
+    last, evidence = fit_known_tables(groups)
     first = find_first_table(groups, last.table) if last is not None else None
     if last is not None and (first is not None or last.explained >= MIN_EXPLAINED):
         span = {table.quality for table in (last.table, *last.ties)}
         if first is None and (max(span) - min(span) > TIE_SPAN or len({t.family for t in last.ties} - {"exact"})):
-            return LatticeEstimate(evidence=last.evidence)
+            return LatticeEstimate(evidence=evidence)
         answer = first or last.table
         return LatticeEstimate(
             quality=float(answer.quality),
@@ -81,7 +80,7 @@ def estimate_lattice(pixels: UInt8Array) -> LatticeEstimate:
             level=answer.level,
             ties=() if first else tuple(sorted(table.level for table in last.ties)),
             last_quality=float(last.table.quality),
-            evidence=last.evidence,
+            evidence=evidence,
             steps=answer.steps,
             grid=(grid.x, grid.y),
         )
@@ -96,22 +95,24 @@ def estimate_lattice(pixels: UInt8Array) -> LatticeEstimate:
             steps=tuple(steps.tolist()),
             grid=(grid.x, grid.y),
         )
-    return LatticeEstimate(evidence=last.evidence if last else None)
+    return LatticeEstimate(evidence=evidence)
 
 
-def fit_known_tables(groups: list[Coefficients]) -> TableFit | None:
-    """The most likely known table whose lattice is really there, or None."""
+def fit_known_tables(groups: list[Coefficients]) -> tuple[TableFit | None, float]:
+    """The most likely known table whose lattice is really there, if any, and its evidence, or else the likeliest's."""
     pairs = screening_pairs()
     few = [Coefficients(group.magnitudes[:, :SCREENED_BLOCKS], group.noise) for group in groups]
     screened = score_pairs(few, pairs)
     scores = screened.likelihood[pairs.rows].sum(axis=1)
     without = score_without_lattice(few, np.unique(pairs.frequencies)).sum()
     free = np.maximum.reduceat(screened.likelihood, np.flatnonzero(np.diff(pairs.frequencies, prepend=-1))).sum()
+    evidence = evidence_of(screened, pairs.rows)
+    likeliest = float(evidence[scores.argmax()])
     # Half the gate: there are fewer coefficients here than below.
-    scores[evidence_of(screened, pairs.rows) < MIN_EVIDENCE / 2] = -np.inf
+    scores[evidence < MIN_EVIDENCE / 2] = -np.inf
     order = np.argsort(-scores, kind="stable")
     if not np.isfinite(scores[order[0]]):
-        return None
+        return None, likeliest
     wanted = max(int((scores >= scores[order[0]] - SCREENED_GAP).sum()), SCREENED_TABLES)
     chosen = np.sort(order[: min(wanted, int(np.isfinite(scores).sum()))])
     explained = (scores[order[0]] - without) / max(free - without, 1e-9)
@@ -123,11 +124,11 @@ def fit_known_tables(groups: list[Coefficients]) -> TableFit | None:
     order = np.argsort(-scores, kind="stable")
     best = order[0]
     if not np.isfinite(scores[best]):
-        return None
+        return None, likeliest
     gaps = scores[best] - scores[order[1:]]
     ties = tuple(known_tables()[chosen[index]] for gap, index in zip(gaps, order[1:], strict=True) if gap < MIN_MARGIN)
     margin = float(gaps[0]) if len(gaps) and np.isfinite(gaps[0]) else SCREENED_GAP
-    return TableFit(known_tables()[chosen[best]], margin, ties, float(evidence[best]), float(explained))
+    return TableFit(known_tables()[chosen[best]], margin, ties, float(explained)), float(evidence[best])
 
 
 def evidence_of(scores: PairScores, rows: IntArray) -> Array:

@@ -3,6 +3,7 @@
 Layer: numpy only; no keras, no beam, no pyarrow.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import reduce
@@ -28,17 +29,16 @@ def _zeros(*shape: int) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupSummary:
-    """Images of one group: counts by status, and a histogram of the answers, ``histogram[q]`` for q of 0..100."""
+    """Images of one group: counts by status and by verdict, and of the answers, ``histogram[q]`` for q of 0..100."""
 
-    statuses: dict[str, int] = field(default_factory=dict)
+    statuses: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
     histogram: Counts = field(default_factory=lambda: _zeros(LEVELS + 1))
 
     def __add__(self, other: "GroupSummary") -> "GroupSummary":
-        statuses = {
-            status: self.statuses.get(status, 0) + other.statuses.get(status, 0)
-            for status in self.statuses | other.statuses
-        }
-        return GroupSummary(statuses, self.histogram + other.histogram)
+        return GroupSummary(
+            self.statuses + other.statuses, self.verdicts + other.verdicts, self.histogram + other.histogram
+        )
 
     def percentile(self, share: float) -> int | None:
         """The quality that ``share`` (0-1) of the answers do not exceed; None without answers."""
@@ -46,10 +46,11 @@ class GroupSummary:
         return int(np.searchsorted(self.histogram.cumsum(), share * total)) if total else None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, statuses in alphabetical order."""
+        """Plain values, statuses and verdicts in alphabetical order."""
         return {
             "images": sum(self.statuses.values()),
             "statuses": dict(sorted(self.statuses.items())),
+            "verdicts": dict(sorted(self.verdicts.items())),
             "answered": int(self.histogram.sum()),
             "quality_percentiles": {str(round(share * 100)): self.percentile(share) for share in (0.1, 0.5, 0.9)},
             "quality_histogram": self.histogram.tolist(),
@@ -63,17 +64,17 @@ class AuditSummary:
     groups: dict[str | None, GroupSummary] = field(default_factory=dict)
 
     @staticmethod
-    def of(rows: Iterable[tuple[str | None, str, float | None]]) -> "AuditSummary":
-        """From (group, status, quality or None) of each image."""
-        statuses: dict[str | None, dict[str, int]] = {}
-        histograms: dict[str | None, Counts] = {}
-        for group, status, quality in rows:
-            counts = statuses.setdefault(group, {})
-            counts[status] = counts.get(status, 0) + 1
-            histogram = histograms.setdefault(group, _zeros(LEVELS + 1))
+    def of(rows: Iterable[tuple[str | None, str, str | None, float | None]]) -> "AuditSummary":
+        """From (group, status, verdict or None, quality or None) of each image."""
+        groups: dict[str | None, GroupSummary] = {}
+        for group, status, verdict, quality in rows:
+            summary = groups.setdefault(group, GroupSummary())
+            summary.statuses[status] += 1
+            if verdict is not None:
+                summary.verdicts[verdict] += 1
             if quality is not None:
-                histogram[round(quality)] += 1
-        return AuditSummary({group: GroupSummary(statuses[group], histograms[group]) for group in statuses})
+                summary.histogram[round(quality)] += 1
+        return AuditSummary(groups)
 
     def __add__(self, other: "AuditSummary") -> "AuditSummary":
         empty = GroupSummary()

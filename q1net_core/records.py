@@ -52,11 +52,16 @@ class ListedImage:
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """Pixels as decoded: ``pixels`` uint8 [height, width, 3] RGB, EXIF orientation not applied."""
+    """Pixels as decoded: ``pixels`` uint8 [height, width, 3] RGB, EXIF orientation not applied.
+
+    ``coded`` uint8 [height, width, 3] is there where a JPEG's luma cannot be found in ``pixels``: pixels that have the
+    luma which was coded, or three times the busiest of planes that were coded each by itself (CMYK, RGB without YCbCr).
+    """
 
     pixels: UInt8Array
     format: str
     mode: str
+    coded: UInt8Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,15 @@ MODULES = {
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
 }
-STANDARD_OR_NUMPY_ONLY = ("q1net_core.records", "q1net_core.errors")
+STANDARD_OR_NUMPY_ONLY = ("q1net_core.records", "q1net_core.errors", "q1net_core.verdict")
+# A second decoder must give Pillow's pixels bit for bit before it may come in: TensorFlow's own default does not.
+DECODERS = {"cv2", "imageio", "jpeglib", "simplejpeg", "skimage", "turbojpeg", "pyvips", "rawpy"}
 LIGHT = [
     f"q1net_core.{name}"
     for name in (
-        "codecs", "decode", "decode_guards", "errors", "estimator", "fusion", "jpeg_header", "jpeg_tables", "metrics",
-        "patches", "places", "records", "sniff", "storage", "video",
+        "codecs", "decode", "decode_guards", "errors", "estimator", "fusion", "grid", "jpeg_header", "jpeg_tables",
+        "lattice", "lattice_history", "lattice_scores", "lattice_tables", "metrics", "patches", "places", "records",
+        "sniff", "storage", "verdict", "video",
     )
 ]  # fmt: skip
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
@@ -72,6 +75,17 @@ def test_the_core_knows_no_frameworks(module: str) -> None:
 def test_records_and_errors_stand_on_their_own() -> None:
     assert packages("q1net_core.records") <= {"dataclasses", "datetime", "enum", "numpy"}
     assert imported("q1net_core.errors") == {"q1net_core.records.Status"}
+
+
+def test_pillow_is_the_only_decoder_of_images() -> None:
+    assert all(packages(module).isdisjoint(DECODERS) for module in MODULES)
+    calls = ("decode_image", "decode_jpeg", "decode_png", "image_dataset_from_directory", "load_img", "imread")
+    assert [name for name, path in MODULES.items() if any(call in path.read_text() for call in calls)] == []
+    # Q1Net and the lattice see the pixels of one module; video frames are pixels that a codec made, never an input.
+    assert importers("av") == {"q1net_core.video"}
+    judges = {"q1net_core.estimator", "q1net_core.grid", "q1net_core.lattice", "pipelines.transforms"}
+    assert all("PIL" not in packages(module) for module in judges)
+    assert "q1net_core.decode.decode" in imported("q1net_core.estimator")
 
 
 def test_only_storage_knows_fsspec() -> None:

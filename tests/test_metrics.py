@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from q1net_core.metrics import BANDS, AuditSummary, GroupSummary, QualityErrors
 
-Answer = tuple[str | None, str, float | None]
+Answer = tuple[str | None, str, str | None, float | None]
 
 answers = st.lists(
     st.tuples(
         st.sampled_from([None, "a", "b", ""]),
         st.sampled_from(["ok", "corrupt", "empty"]),
+        st.sampled_from(["single", "stripped", None]),
         st.none() | st.floats(0, 100, allow_nan=False),
     ),
     max_size=12,
@@ -53,7 +54,7 @@ def test_summaries_of_parts_add_up_to_the_summary_of_all(a: list[Answer], b: lis
 
 
 def test_adding_changes_neither_operand() -> None:
-    x, y = AuditSummary.of([("a", "ok", 50.0)]), AuditSummary.of([("a", "corrupt", None)])
+    x, y = AuditSummary.of([("a", "ok", "single", 50.0)]), AuditSummary.of([("a", "corrupt", None, None)])
     before = x.to_json(), y.to_json()
     assert (x + y).total.statuses == {"ok": 1, "corrupt": 1}
     assert (x.to_json(), y.to_json()) == before
@@ -61,11 +62,19 @@ def test_adding_changes_neither_operand() -> None:
 
 def test_summary_counts_images_answers_and_groups() -> None:
     summary = AuditSummary.of(
-        [("b", "ok", 79.6), ("b", "ok", None), ("a", "ok", 100.0), (None, "corrupt", None), ("a", "empty", None)]
+        [
+            ("b", "ok", "stripped", 79.6),
+            ("b", "ok", "unsure", None),
+            ("a", "ok", "stripped", 100.0),
+            (None, "corrupt", None, None),
+            ("a", "empty", None, None),
+        ]
     ).to_json()
     total = summary["total"]
     assert (total["images"], total["answered"]) == (5, 2)
     assert list(total["statuses"].items()) == [("corrupt", 1), ("empty", 1), ("ok", 3)]
+    assert list(total["verdicts"].items()) == [("stripped", 2), ("unsure", 1)]
+    assert [group["verdicts"] for group in summary["groups"]] == [{}, {"stripped": 1}, {"stripped": 1, "unsure": 1}]
     assert {q: count for q, count in enumerate(total["quality_histogram"]) if count} == {80: 1, 100: 1}
     assert len(total["quality_histogram"]) == 101
     assert [(group["group"], group["images"], group["answered"]) for group in summary["groups"]] == [
@@ -78,7 +87,7 @@ def test_summary_counts_images_answers_and_groups() -> None:
 
 @given(st.lists(st.integers(0, 100), min_size=1, max_size=60))
 def test_percentiles_are_those_of_the_sorted_answers(qualities: list[int]) -> None:
-    summary = AuditSummary.of(("x", "ok", float(quality)) for quality in qualities).total
+    summary = AuditSummary.of(("x", "ok", "single", float(quality)) for quality in qualities).total
     for share in (Fraction(1, 10), Fraction(1, 2), Fraction(9, 10), Fraction(1)):
         expected = sorted(qualities)[ceil(share * len(qualities)) - 1]
         assert summary.percentile(float(share)) == expected

@@ -1,6 +1,7 @@
 """`q1net predict`: one line per image, the audit's rows as JSON, and an exit status that tells of failures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from pipelines.predict import to_line
 from pipelines.tables import AUDIT_SCHEMA, Stamp, to_row
 from q1net_core.estimator import configure, estimate_image
 from q1net_core.overlay import LEGEND_HEIGHT
-from q1net_core.records import Estimate, ImageInfo, ImageRecord, ListedImage, Status
+from q1net_core.records import Estimate, ImageInfo, ImageRecord, LatticeEstimate, ListedImage, Status
 from q1net_core.storage import list_images
 from q1net_core.weights import Q1Net, read_weights
 
@@ -52,9 +53,8 @@ def test_failures_are_lines_and_an_exit_status(
     (folder / "c.jpg").write_bytes(b"")
     assert main(["predict", str(folder), "--weights", weights_uri]) == 1
     first, second, third = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"{folder}/a.jpg: quality ")
-    assert first.endswith(", header says 40)")
-    assert "header says 90" in second
+    assert first == f"{folder}/a.jpg: single, quality 40.0 (lattice, header says 40)"
+    assert second == f"{folder}/b.jpg: single, quality 90.0 (lattice, header says 90)"
     assert third.startswith(f"{folder}/c.jpg: empty: ")
 
 
@@ -74,10 +74,15 @@ def test_mistakes_are_one_line_and_status_2(folder: Path, weights_uri: str, caps
 def test_lines_tell_answers_from_missing_ones() -> None:
     image, info = ListedImage("a.png"), ImageInfo(64, 64, "PNG", "RGB")
     answered = to_row(ImageRecord(image, Status.OK, None, info, Estimate(39.62, 98.04, 1.0, 256, 200)), STAMP)
-    assert to_line(answered) == "a.png: quality 39.6 (confidence 98.0)"
-    assert to_line(answered | {"header_quality": 95.0}) == "a.png: quality 39.6 (confidence 98.0, header says 95)"
+    assert to_line(answered) == "a.png: unsure, quality 39.6 (q1net, confidence 98.0)"
+    with_header = to_line(answered | {"header_quality": 95.0})
+    assert with_header == "a.png: unsure, quality 39.6 (q1net, confidence 98.0, header says 95)"
+    found = replace(info, lattice=LatticeEstimate(40.0, match="exact", level=40, last_quality=40.0, grid=(1, 0)))
+    for estimate in (Estimate(39.62, 98.04, 1.0, 256, 200), Estimate(None, None, None, 256, 0), None):
+        row = to_row(ImageRecord(image, Status.OK, None, found, estimate), STAMP)
+        assert to_line(row) == "a.png: stripped, quality 40.0 (lattice)"
     unsure = to_row(ImageRecord(image, Status.OK, None, info, Estimate(None, None, None, 256, 0)), STAMP)
-    assert to_line(unsure) == "a.png: no estimate: none of 256 patches is confident"
+    assert to_line(unsure) == "a.png: unsure, no estimate: no lattice, none of 256 patches is confident"
     assert to_line(unsure | {"header_quality": 95.0}).endswith("is confident, header says 95")
     failed = to_row(ImageRecord(image, Status.CORRUPT, "cut short", info, None), STAMP)
     assert to_line(failed) == "a.png: corrupt: cut short"

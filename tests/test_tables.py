@@ -12,7 +12,7 @@ import pytest
 from pipelines import tables
 from pipelines.tables import AUDIT_SCHEMA, Part, Row, Stamp, commit_run, part_of, read_run, to_row, write_part
 from q1net_core import __version__
-from q1net_core.records import Estimate, ImageInfo, ImageRecord, JpegHeader, ListedImage, Status
+from q1net_core.records import Estimate, ImageInfo, ImageRecord, JpegHeader, LatticeEstimate, ListedImage, Status
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 # What users read in the documentation.
@@ -22,7 +22,9 @@ COLUMNS = {
     "width": pa.int32(), "height": pa.int32(), "format": pa.string(), "mode": pa.string(),
     "header_quality": pa.float32(), "header_match": pa.string(),
     "header_tables_md5": pa.string(), "subsampling": pa.string(), "progressive": pa.bool_(),
-    "lattice_quality": pa.float32(), "lattice_margin": pa.float32(), "grid_x": pa.int8(), "grid_y": pa.int8(),
+    "lattice_quality": pa.float32(), "lattice_margin": pa.float32(), "lattice_match": pa.string(),
+    "lattice_level": pa.int32(), "lattice_ties": pa.list_(pa.int32()), "lattice_last_quality": pa.float32(),
+    "lattice_steps": pa.list_(pa.int32()), "grid_x": pa.int8(), "grid_y": pa.int8(),
     "q1net_quality": pa.float32(), "q1net_confidence": pa.float32(), "q1net_spread": pa.float32(),
     "patches": pa.int32(), "patches_used": pa.int32(),
     "quality": pa.float32(), "quality_source": pa.string(), "verdict": pa.string(),
@@ -35,6 +37,10 @@ STAMP = Stamp("q1net-k8", "abc")
 MODIFIED = datetime(2020, 9, 13, 12, 26, 40, 250_001, UTC)
 HEADER = JpegHeader(
     640, 480, 3, 8, True, "4:2:0", 10, ((1,) * 64,), "md5", 95.0, "exact", luma_quality=95, chroma_quality=95
+)  # fmt: skip
+LATTICE = LatticeEstimate(
+    quality=40.0, margin=12.5, match="exact", level=40, ties=(41,), last_quality=95.0, evidence=1.0, steps=(2,) * 64,
+    grid=(5, 3),
 )  # fmt: skip
 
 
@@ -51,6 +57,12 @@ def make_rows(count: int) -> list[Row]:
         for number in range(count)
     ]
     return [to_row(record, STAMP) | {"processed_at": MODIFIED} for record in records]
+
+
+def as_read(row: Row) -> Row:
+    """A row as a reader of the table sees it."""
+    (read,) = pa.Table.from_pylist([row], AUDIT_SCHEMA).to_pylist()
+    return read
 
 
 def write_run(folder: Path, rows: list[Row], parts: int = 2, expected: int | None = None) -> str:
@@ -72,7 +84,7 @@ def test_the_schema_is_the_documented_one() -> None:
 def test_an_estimated_image_fills_its_columns() -> None:
     image = ListedImage("s3://b/a.jpg", 1234, "etag", MODIFIED, "cats")
     record = ImageRecord(
-        image, Status.OK, None, ImageInfo(640, 480, "JPEG", "RGB", HEADER), Estimate(39.5, 98.0, 2.5, 256, 200)
+        image, Status.OK, None, ImageInfo(640, 480, "JPEG", "RGB", HEADER, LATTICE), Estimate(39.5, 98.0, 2.5, 256, 200)
     )
     before = datetime.now(UTC)
     row = to_row(record, STAMP)
@@ -83,11 +95,32 @@ def test_an_estimated_image_fills_its_columns() -> None:
         "width": 640, "height": 480, "format": "JPEG", "mode": "RGB",
         "header_quality": 95.0, "header_match": "exact", "header_tables_md5": "md5", "subsampling": "4:2:0",
         "progressive": True,
+        "lattice_quality": 40.0, "lattice_margin": 12.5, "lattice_match": "exact", "lattice_level": 40,
+        "lattice_ties": [41], "lattice_last_quality": 95.0, "grid_x": 5, "grid_y": 3,
         "q1net_quality": 39.5, "q1net_confidence": 98.0, "q1net_spread": 2.5, "patches": 256, "patches_used": 200,
-        "quality": 39.5, "quality_source": "q1net",
-        "variant": "q1net-k8", "weights_sha256": "abc", "q1net_version": __version__, "schema_version": 1,
+        "quality": 40.0, "quality_source": "lattice", "verdict": "recompressed",
+        "variant": "q1net-k8", "weights_sha256": "abc", "q1net_version": __version__, "schema_version": 2,
     }  # fmt: skip
     assert list(to_row(record, STAMP)) == list(COLUMNS)
+
+
+def test_only_tables_of_no_known_encoder_are_written_out() -> None:
+    steps = (16, 0, *range(1, 63))
+    custom = LatticeEstimate(71.0, match="custom", last_quality=71.0, evidence=1.0, steps=steps, grid=(0, 0))
+    record = ImageRecord(ListedImage("a"), Status.OK, None, ImageInfo(lattice=custom), None)
+    row = to_row(record, STAMP)
+    assert (row["lattice_steps"], row["lattice_level"], row["lattice_ties"]) == (list(steps), None, None)
+    assert (row["quality"], row["quality_source"], row["verdict"]) == (71.0, "lattice", "stripped")
+    assert as_read(row)["lattice_steps"] == list(steps)
+
+
+def test_where_the_lattice_abstains_q1net_answers() -> None:
+    record = ImageRecord(
+        ListedImage("a"), Status.OK, None, ImageInfo(lattice=LatticeEstimate(evidence=-3.0)), Estimate(60, 98, 2, 16, 9)
+    )
+    row = to_row(record, STAMP)
+    assert (row["quality"], row["quality_source"], row["verdict"]) == (60, "q1net", "unsure")
+    assert [name for name in row if name.startswith(("lattice_", "grid_")) and row[name] is not None] == []
 
 
 def test_an_image_without_confident_patches_has_no_quality_and_no_source() -> None:
@@ -98,6 +131,7 @@ def test_an_image_without_confident_patches_has_no_quality_and_no_source() -> No
     names = ("quality", "quality_source", "q1net_quality", "q1net_confidence", "q1net_spread", "header_quality")
     assert [row[name] for name in names] == [None] * len(names)
     assert (row["status"], row["patches"], row["patches_used"], row["progressive"]) == ("ok", 256, 0, None)
+    assert row["verdict"] == "unsure"
 
 
 def test_a_quality_of_zero_is_an_answer() -> None:
@@ -113,7 +147,7 @@ def test_a_failed_image_has_its_reason_and_what_is_known(status: Status) -> None
         r"caf\xe9.jpg", status.value, "what happened", 5
     )  # fmt: skip
     assert (row["quality"], row["quality_source"], row["patches"], row["patches_used"]) == (None, None, 0, 0)
-    assert row["header_quality"] == 95.0
+    assert (row["header_quality"], row["verdict"]) == (95.0, None)
     assert pa.Table.from_pylist([row], AUDIT_SCHEMA).num_rows == 1
 
 
@@ -163,6 +197,7 @@ def test_a_committed_run_reads_back_whole(tmp_path: Path) -> None:
     assert datetime.fromisoformat(run["committed_at"]).tzinfo is not None
     summary = json.loads((tmp_path / "run_id=1" / "summary.json").read_text())
     assert summary["total"]["statuses"] == {"corrupt": 10, "ok": 20}
+    assert summary["total"]["verdicts"] == {"unsure": 20}
     assert {group["group"]: group["images"] for group in summary["groups"]} == {"a": 15, "b": 15}
 
 

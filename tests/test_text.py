@@ -4,11 +4,12 @@ import pytest
 
 from pipelines.text import common_folder, number, render_histogram, render_images, render_summary, render_table
 from q1net_core.metrics import AuditSummary
+from q1net_core.records import Verdict
 
 
 def image_row(uri: str, **values: object) -> dict[str, object]:
-    empty = dict.fromkeys(("format", "header_quality", "quality", "q1net_confidence"))
-    return empty | {"uri": uri, "status": "ok", "patches": 256, "patches_used": 0} | values
+    empty = dict.fromkeys(("format", "header_quality", "lattice_quality", "q1net_quality", "quality", "verdict"))
+    return empty | {"uri": uri, "status": "ok"} | values
 
 
 def test_tables_align_the_first_column_left_and_the_others_right() -> None:
@@ -47,19 +48,20 @@ def test_common_folder(uris: list[str], folder: str) -> None:
 def test_images_show_the_answer_beside_the_header() -> None:
     lines = render_images(
         [
-            image_row("/p/a.jpg", format="JPEG", header_quality=95.0, quality=39.6, q1net_confidence=98.25,
-                      patches_used=200),
-            image_row("/p/sub/b.png", status="corrupt", patches=0),
+            image_row("/p/a.jpg", format="JPEG", header_quality=95.0, lattice_quality=40.0, q1net_quality=39.64,
+                      quality=40.0, verdict="recompressed"),
+            image_row("/p/sub/b.png", status="corrupt"),
         ]
     ).splitlines()  # fmt: skip
-    assert lines[0].split() == ["image", "status", "format", "header", "quality", "confidence", "patches"]
-    assert lines[2].split() == ["a.jpg", "ok", "JPEG", "95", "39.6", "98.2", "200/256"]
-    assert lines[3].split() == ["sub/b.png", "corrupt", "-", "-", "-", "-", "0/0"]
+    assert lines[0].split() == ["image", "status", "format", "header", "lattice", "q1net", "quality", "verdict"]
+    assert lines[2].split() == ["a.jpg", "ok", "JPEG", "95", "40", "39.6", "40.0", "recompressed"]
+    assert lines[3].split() == ["sub/b.png", "corrupt", "-", "-", "-", "-", "-", "-"]
 
 
 def test_histogram_lines_count_every_decoded_image_once() -> None:
     qualities = [0.3, 0.7, 10.4, 10.6, 90.4, 90.6, 95.4, 95.6, 100.0]
-    summary = AuditSummary.of([(None, "ok", q) for q in qualities] + [(None, "ok", None), (None, "corrupt", None)])
+    answers = [(None, "ok", "single", quality) for quality in qualities]
+    summary = AuditSummary.of([*answers, (None, "ok", "unsure", None), (None, "corrupt", None, None)])
     counts = {}
     for line in render_histogram(summary.total.to_json()).removeprefix("quality").splitlines():
         label, *_, count = line.split()
@@ -70,23 +72,28 @@ def test_histogram_lines_count_every_decoded_image_once() -> None:
 
 
 def test_histogram_bars_grow_with_their_counts() -> None:
-    summary = AuditSummary.of([(None, "ok", 50.0)] * 4 + [(None, "ok", 80.0)] * 2)
+    summary = AuditSummary.of([(None, "ok", "single", 50.0)] * 4 + [(None, "ok", "single", 80.0)] * 2)
     bars = {line.split()[-1]: line.count("#") for line in render_histogram(summary.total.to_json()).splitlines()}
     assert bars == {"0": 0, "4": 40, "2": 20}
 
 
 def test_summaries_show_groups_only_where_there_are_some() -> None:
-    without = render_summary(AuditSummary.of([(None, "ok", 50.0), (None, "empty", None)]).to_json())
-    assert without.splitlines()[0] == "2 images: empty 1, ok 1"
+    without = render_summary(AuditSummary.of([(None, "ok", "single", 50.0), (None, "empty", None, None)]).to_json())
+    assert without.splitlines()[:2] == ["2 images: empty 1, ok 1", "verdicts: single 1"]
     assert "group" not in without
-    rows = [("cats", "ok", 50.0), ("cats", "ok", 90.0), ("dogs", "corrupt", None), (None, "ok", None)]
+    rows = [
+        ("cats", "ok", "stripped", 50.0), ("cats", "ok", "recompressed", 90.0), ("dogs", "corrupt", None, None),
+        (None, "ok", "pristine", None),
+    ]  # fmt: skip
     lines = render_summary(AuditSummary.of(rows).to_json()).splitlines()
+    assert lines[1] == "verdicts: pristine 1, recompressed 1, stripped 1"
+    assert lines[-5].split() == ["group", "images", "answered", "p10", "median", "p90", *Verdict]
     assert [line.split() for line in lines[-3:]] == [
-        ["(no", "group)", "1", "0", "-", "-", "-"],
-        ["cats", "2", "2", "50", "50", "90"],
-        ["dogs", "1", "0", "-", "-", "-"],
+        ["(no", "group)", "1", "0", "-", "-", "-", "0", "0", "0", "1", "0"],
+        ["cats", "2", "2", "50", "50", "90", "0", "1", "1", "0", "0"],
+        ["dogs", "1", "0", "-", "-", "-", "0", "0", "0", "0", "0"],
     ]
 
 
 def test_an_empty_summary_renders() -> None:
-    assert render_summary(AuditSummary().to_json()).startswith("0 images:")
+    assert render_summary(AuditSummary().to_json()).splitlines()[:2] == ["0 images: ", "verdicts: none"]
