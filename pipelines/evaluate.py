@@ -14,7 +14,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import evaluate_steps as steps
-from pipelines import evaluate_tables, photoshop, runner, tables
+from pipelines import evaluate_tables, photoshop, runner, stress, stress_results, tables
 from pipelines.inference import Q1NetHandler
 from pipelines.runner import parse_levels
 from pipelines.sources import list_inputs
@@ -36,34 +36,67 @@ STUDIES = {
     "table2": "table2.json",
     "table4": "table4.json",
     "photoshop": "photoshop.json",
+    "stress": "stress.json",
 }
+# Which answer is judged, and what runs for it: Q1Net only where the lattice abstains, if both.
+ESTIMATORS = {"q1net": ("q1net",), "lattice": ("lattice",), "combined": ("lattice", "q1net")}
+# Those that compare weights or numbers of patches.
+Q1NET_STUDIES = ("table2", "table4")
+DEFAULT_WEIGHTS = "q1net-k8"
+STRESS_LEVELS = tuple(range(5, 101, 5))
 # Table 4 of the paper: 4 x 4, 8 x 8, ... 24 x 24 patches.
 SIZES = tuple(side**2 for side in PATCHES_PER_SIDE if side % 4 == 0)
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluateConfig:
-    """One evaluation: lossless ``images`` x ``levels``, with some ``weights``; results go to the folder ``output``."""
+    """One evaluation: lossless ``images`` x ``levels``, judged by an estimator; results go to the folder ``output``.
+
+    ``weights``, ``fusion``, ``threshold`` and ``patches`` are Q1Net's, ``conditions`` those of the study ``stress``.
+    """
 
     images: str
     output: str
     levels: tuple[int, ...] = tuple(LEVELS)
-    weights: tuple[str, ...] = ("q1net-k8",)
+    weights: tuple[str, ...] = (DEFAULT_WEIGHTS,)
     fusion: str | None = None
     threshold: float | None = None
     patches: int = DEFAULT_PATCHES
     study: str = "levels"
+    estimator: str = "q1net"
+    conditions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.study not in STUDIES:
             raise ConfigError(f"study is {self.study!r}; expected one of {', '.join(STUDIES)}")
+        if self.estimator not in ESTIMATORS:
+            raise ConfigError(f"estimator is {self.estimator!r}; expected one of {', '.join(ESTIMATORS)}")
+        if self.estimator != "q1net" and self.study in Q1NET_STUDIES:
+            raise ConfigError(f"estimator is {self.estimator}; {self.study} is about Q1Net: leave --estimator out")
+        self._check_conditions()
         known = levels_of(self.study)
         if not self.levels or not set(self.levels) <= set(known):
             raise ConfigError(f"levels are {list(self.levels)}; expected some of {known[0]}..{known[-1]}")
-        if not self.weights or (len(self.weights) > 1 and self.study != "table2"):
+        if self.estimator == "lattice":
+            given = (self.weights, self.fusion, self.threshold, self.patches)
+            if given != ((), None, None, DEFAULT_PATCHES):
+                raise ConfigError(
+                    f"variants are {', '.join(self.weights) or 'none'}, fusion {self.fusion}, threshold "
+                    f"{self.threshold}, patches {self.patches}; the lattice has no such thing: leave --variant, "
+                    "--fusion, --threshold and --patches out"
+                )
+        elif not self.weights or (len(self.weights) > 1 and self.study != "table2"):
             raise ConfigError(f"variants are {', '.join(self.weights)}; expected one, or --study table2")
         if self.study == "table4" and self.patches != DEFAULT_PATCHES:
             raise ConfigError(f"patches per image is {self.patches}; table4 takes {SIZES}: leave --patches out")
+
+    def _check_conditions(self) -> None:
+        wrong = [name for name in self.conditions if name not in stress.CONDITIONS]
+        if wrong or bool(self.conditions) != (self.study == "stress"):
+            raise ConfigError(
+                f"conditions are {', '.join(self.conditions) or 'none'}; expected --study stress with some of "
+                f"{', '.join(stress.CONDITIONS)}"
+            )
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -80,11 +113,11 @@ def write_errors(
     cases: list[tuple[steps.Case, QualityErrors]],
     uri: str,
     about: dict[str, Any],
-    estimators: list[dict[str, Any]],
+    made_with: list[dict[str, Any]],
 ) -> str:
     """Write the metrics of one evaluation, or of all that a study compares, each with what it was made with."""
     evaluations = [
-        estimators[weights] | {"patches": patches} | steps.describe(errors)
+        made_with[weights] | {"patches": patches} | steps.describe(errors)
         for (weights, patches), errors in sorted(cases, key=itemgetter(0))
     ]
     single = about["arguments"]["study"] == "levels"
@@ -92,16 +125,40 @@ def write_errors(
     return uri
 
 
-def write_rows(rows: list[dict[str, Any]], uri: str, about: dict[str, Any], estimators: list[dict[str, Any]]) -> str:
+def write_rows(rows: list[dict[str, Any]], uri: str, about: dict[str, Any], made_with: list[dict[str, Any]]) -> str:
     """Write the rows of the Photoshop study, in order."""
-    tables.write_json(uri, about | estimators[0] | {"rows": sorted(rows, key=itemgetter("image", "level"))})
+    tables.write_json(uri, about | made_with[0] | {"rows": sorted(rows, key=itemgetter("image", "level"))})
     return uri
 
 
+def write_outcomes(
+    cases: list[tuple[stress_results.Case, stress_results.Outcomes]],
+    uri: str,
+    about: dict[str, Any],
+    made_with: list[dict[str, Any]],
+) -> str:
+    """Write the metrics of the stress study."""
+    tables.write_json(uri, about | made_with[0] | stress_results.describe(cases))
+    return uri
+
+
+# What each study does with a lossless image, with an answer, with answers of one case, and with all of them.
+STEPS = dict.fromkeys(STUDIES, (steps.compress_levels, steps.to_errors, steps.add_errors, write_errors)) | {
+    "photoshop": (steps.compress_photoshop, steps.to_row, None, write_rows),
+    "stress": (stress.make_samples, stress_results.to_outcomes, stress_results.add_outcomes, write_outcomes),
+}
+
+
 def read_estimators(config: EvaluateConfig) -> list[tuple[WeightsFile, EstimatorConfig]]:
-    """The weights, and how each judges images; raises ConfigError or WeightsError."""
-    files = [read_weights(source) for source in config.weights]
-    return [(file, configure(file.rule(config.fusion), config.threshold, config.patches)) for file in files]
+    """The weights, and how each judges images; none for the lattice. Raises ConfigError or WeightsError."""
+    wanted, cascade = ESTIMATORS[config.estimator], config.estimator == "combined"
+    return [
+        (
+            file,
+            configure(file.rule(config.fusion), config.threshold, config.patches, estimators=wanted, cascade=cascade),
+        )
+        for file in map(read_weights, config.weights)
+    ]
 
 
 def build(root: beam.Pipeline, config: EvaluateConfig, images: list[ListedImage]) -> beam.PCollection[str]:
@@ -112,29 +169,39 @@ def build(root: beam.Pipeline, config: EvaluateConfig, images: list[ListedImage]
     made_with = [
         {"variant": file.variant, "weights_sha256": file.sha256, "fusion": rule.fusion, "threshold": rule.threshold}
         for file, rule in estimators
-    ]
+    ] or [dict.fromkeys(("variant", "weights_sha256", "fusion", "threshold"))]
+    compress, measure, add, write = STEPS[config.study]
     read = root | "Images" >> beam.Create(images) | "Spread" >> beam.Reshuffle() | "ReadImages" >> ReadImages()
-    compress = steps.compress_photoshop if config.study == "photoshop" else steps.compress_levels
-    compressed = read.read | "CompressLevels" >> beam.FlatMap(compress, config.levels, config.patches)
-    failed = [read.finished]
+    named = (config.conditions,) if config.study == "stress" else ()
+    compressed = read.read | "Compress" >> beam.FlatMap(compress, config.levels, config.patches, *named)
+    finished = [read.finished]
     if len(config.sizes) == 1:
-        sampled = compressed | "SamplePatches" >> SamplePatches(estimators[0][1])
+        rule = estimators[0][1] if estimators else EstimatorConfig(0, estimators=ESTIMATORS["lattice"])
+        sampled = compressed | "SamplePatches" >> SamplePatches(rule)
         patches = sampled.sampled
-        failed.append(sampled.finished)
+        finished.append(sampled.finished)
     else:
         patches = compressed | "SampleSizes" >> beam.FlatMap(steps.sample_sizes, config.sizes)
-    failed | "Failed" >> beam.Flatten() | "Refuse" >> beam.Map(steps.refuse)
-    measure, write = (steps.to_row, write_rows) if config.study == "photoshop" else (steps.to_errors, write_errors)
+    accepted = finished | "Finished" >> beam.Flatten() | "Accept" >> beam.Map(steps.accept)
     measured = [
         patches
         | f"EstimateQuality{number}" >> EstimateQuality(Q1NetHandler(source, file.sha256))
         | f"FusePredictions{number}" >> FusePredictions(rule)
         | f"Measure{number}" >> beam.Map(measure, number)
         for number, (source, (file, rule)) in enumerate(zip(config.weights, estimators, strict=True))
-    ] | "Measured" >> beam.Flatten()
-    if config.study != "photoshop":
-        measured |= "Add" >> beam.CombinePerKey(steps.add_errors)
-    return measured | "Together" >> beam.combiners.ToList() | "Write" >> beam.Map(write, uri, about, made_with)
+    ]
+    measured.append(accepted | "Measure" >> beam.Map(measure, 0))
+    answers = measured | "Measured" >> beam.Flatten()
+    if add is not None:
+        answers |= "Add" >> beam.CombinePerKey(add)
+    return answers | "Together" >> beam.combiners.ToList() | "Write" >> beam.Map(write, uri, about, made_with)
+
+
+def count_samples(config: EvaluateConfig) -> int:
+    """How many files are made of each image."""
+    if config.study == "stress":
+        return sum(len(stress.levels_of(condition, config.levels)) for condition in config.conditions)
+    return len(config.levels)
 
 
 def evaluate(config: EvaluateConfig, options: PipelineOptions) -> dict[str, Any]:
@@ -146,8 +213,14 @@ def evaluate(config: EvaluateConfig, options: PipelineOptions) -> dict[str, Any]
     storage.ensure_writable(config.output)
     read_estimators(config)
     images = list(list_inputs([config.images]))
-    total = len(images) * len(config.levels) * len(config.weights) * len(config.sizes)
-    runner.run_pipeline(lambda root: build(root, config, images), options, "rows", total, "image")
+    runner.run_pipeline(
+        lambda root: build(root, config, images),
+        options,
+        "rows",
+        len(images) * count_samples(config) * max(len(config.weights), 1) * len(config.sizes),
+        "image",
+        with_model=bool(config.weights),
+    )
     statistics = tables.read_uri(storage.join(config.output, STUDIES[config.study]))
     metrics: dict[str, Any] = json.loads(statistics)
     return metrics
@@ -159,6 +232,8 @@ def publish(config: EvaluateConfig, metrics: dict[str, Any]) -> str:
         return evaluate_tables.publish_levels(config.output, metrics)
     if config.study == "photoshop":
         return evaluate_tables.publish_photoshop(config.output, metrics)
+    if config.study == "stress":
+        return stress_results.publish(config.output, metrics)
     return evaluate_tables.publish_comparison(config.output, config.study, metrics, read_estimators(config))
 
 
@@ -177,7 +252,19 @@ def make_parser() -> argparse.ArgumentParser:
         choices=list(STUDIES),
         default="levels",
         help="levels: error by level (default); table2: several variants beside published ones; table4: by number of "
-        "patches; photoshop: which level Photoshop's levels look like",
+        "patches; photoshop: which level Photoshop's levels look like; stress: what happens to altered pictures",
+    )
+    parser.add_argument(
+        "--estimator",
+        choices=list(ESTIMATORS),
+        help="q1net (default), lattice (default of --study stress), or combined: Q1Net where the lattice abstains",
+    )
+    parser.add_argument(
+        "--conditions",
+        type=lambda names: tuple(dict.fromkeys(names.split(","))),
+        default=(),
+        metavar="NAMES",
+        help="of --study stress, by commas (all)",
     )
     parser.add_argument("--levels", type=parse_levels, metavar="LEVELS", help="1-100, 5-100:5 or 10,50,90 (all)")
     parser.add_argument(
@@ -199,10 +286,16 @@ def make_parser() -> argparse.ArgumentParser:
 def parse(argv: list[str]) -> tuple[EvaluateConfig, PipelineOptions]:
     """Command line -> config and Beam's options."""
     values, options = runner.parse_flags(make_parser(), argv)
+    stressed = values["study"] == "stress"
     if values["levels"] is None:
-        values["levels"] = levels_of(values["study"])
+        values["levels"] = STRESS_LEVELS if stressed else levels_of(values["study"])
+    if values["estimator"] is None:
+        values["estimator"] = "lattice" if stressed else "q1net"
     if values["weights"] is None:
-        values["weights"] = packaged_variants() if values["study"] == "table2" else ["q1net-k8"]
+        defaults = {"table2": packaged_variants()} | ({values["study"]: []} if values["estimator"] == "lattice" else {})
+        values["weights"] = defaults.get(values["study"], [DEFAULT_WEIGHTS])
+    if stressed:
+        values["conditions"] = values["conditions"] or tuple(stress.CONDITIONS)
     return EvaluateConfig(**values | {"weights": tuple(values["weights"])}), options
 
 

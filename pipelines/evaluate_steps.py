@@ -16,7 +16,8 @@ from q1net_core.decode import decode
 from q1net_core.errors import ImageError
 from q1net_core.metrics import BANDS, LEVELS, QualityErrors
 from q1net_core.patches import sample_patches
-from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, ListedImage, UInt8Array
+from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, ListedImage, Status, UInt8Array
+from q1net_core.verdict import answer
 
 # Which of the evaluation's weights, and how many patches per image.
 Case = tuple[int, int]
@@ -31,13 +32,15 @@ def usable(image: ListedImage) -> Iterator[None]:
         raise RuntimeError(f"{image.uri} is not usable for evaluation: {error.status}: {error}") from error
 
 
-def refuse(record: ImageRecord) -> None:
-    """An image that gave no pixels stops the evaluation."""
-    raise RuntimeError(f"{record.image.uri} is not usable for evaluation: {record.status}: {record.error}")
+def accept(record: ImageRecord) -> ImageRecord:
+    """A record that was finished without Q1Net; an image that gave no pixels stops the evaluation."""
+    if record.status is not Status.OK:
+        raise RuntimeError(f"{record.image.uri} is not usable for evaluation: {record.status}: {record.error}")
+    return record
 
 
-def label(image: ListedImage, **facts: float) -> ListedImage:
-    """What is known of a compressed image (``level``, ``patches``, ``psnr``) travels as its group."""
+def label(image: ListedImage, **facts: Any) -> ListedImage:
+    """What is known of a compressed image (``level``, ``patches``, ``psnr`` ...) travels as its group."""
     return replace(image, group=json.dumps(read_label(image) | facts), size_bytes=None)
 
 
@@ -46,7 +49,8 @@ def read_label(image: ListedImage) -> dict[str, Any]:
     return dict(json.loads(image.group)) if image.group else {}
 
 
-def _pixels(lossless: Encoded) -> UInt8Array:
+def read_pixels(lossless: Encoded) -> UInt8Array:
+    """Pixels of an image, which must be usable."""
     image, encoded = lossless
     with usable(image):
         return decode(encoded).pixels
@@ -54,14 +58,14 @@ def _pixels(lossless: Encoded) -> UInt8Array:
 
 def compress_levels(lossless: Encoded, levels: tuple[int, ...], patches: int) -> Iterator[Encoded]:
     """A lossless image -> its JPEG files at libjpeg's levels, labelled."""
-    pixels = _pixels(lossless)
+    pixels = read_pixels(lossless)
     for level in levels:
         yield label(lossless[0], level=level, patches=patches), encode_jpeg(pixels, level)
 
 
 def compress_photoshop(lossless: Encoded, levels: tuple[int, ...], patches: int) -> Iterator[Encoded]:
     """A lossless image -> its JPEG files at Photoshop's levels, labelled."""
-    pixels = _pixels(lossless)
+    pixels = read_pixels(lossless)
     for level in levels:
         compressed, psnr = photoshop.compress(pixels, level)
         yield label(lossless[0], level=level, patches=patches, psnr=psnr), compressed
@@ -69,7 +73,7 @@ def compress_photoshop(lossless: Encoded, levels: tuple[int, ...], patches: int)
 
 def sample_sizes(encoded: Encoded, sizes: tuple[int, ...]) -> Iterator[ImagePatches]:
     """A JPEG file, decoded once -> its patches for every number of patches."""
-    pixels = _pixels(encoded)
+    pixels = read_pixels(encoded)
     for size in sizes:
         with usable(encoded[0]):
             patches = sample_patches(pixels, size)
@@ -77,8 +81,8 @@ def sample_sizes(encoded: Encoded, sizes: tuple[int, ...]) -> Iterator[ImagePatc
 
 
 def quality_of(record: ImageRecord) -> float | None:
-    """The answer that is judged."""
-    return None if record.estimate is None else record.estimate.quality
+    """The answer that is judged: an audit's."""
+    return answer(record.info.lattice, record.estimate)[0]
 
 
 def to_errors(record: ImageRecord, weights: int) -> tuple[Case, QualityErrors]:

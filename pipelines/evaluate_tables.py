@@ -65,9 +65,9 @@ def render_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
 
 
-def percent(share: float | None) -> str:
-    """A share 0-1 as percent with one digit."""
-    return text.number(None if share is None else 100 * share)
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share 0-1 as percent."""
+    return text.number(None if share is None else 100 * share, digits)
 
 
 METRICS_HEADER = ("images", "MAE", "SDE", "signed SDE", "exact %", "within 1 %", "no estimate %")
@@ -84,12 +84,25 @@ def band_cells(bands: Sequence[Row]) -> Cells:
     return [("{}-{}".format(*band["levels"]), *metric_cells(band)) for band in bands if band["images"]]
 
 
+def name_estimator(metrics: Row) -> str:
+    """What estimated, in a word or two."""
+    names = {"q1net": metrics["variant"], "lattice": "lattice", "combined": f"lattice, else {metrics['variant']}"}
+    return str(names[metrics["arguments"]["estimator"]])
+
+
 def describe_estimator(metrics: Row) -> str:
     """What was evaluated, in one line."""
-    return (
-        f"{metrics['variant']} ({metrics['weights_sha256'][:12]}), fusion {metrics['fusion']}, threshold "
-        f"{metrics['threshold']:g}, {metrics['images']} lossless images, q1net {metrics['versions']['q1net']}"
-    )
+    about = [name_estimator(metrics)]
+    if metrics["variant"]:
+        about[0] += f" ({metrics['weights_sha256'][:12]})"
+        about += [f"fusion {metrics['fusion']}", f"threshold {metrics['threshold']:g}"]
+    about += [f"{metrics['images']} lossless images", f"q1net {metrics['versions']['q1net']}"]
+    return ", ".join(about + describe_patches(metrics))
+
+
+def describe_patches(metrics: Row) -> list[str]:
+    """How many patches an image gave to Q1Net, if it was asked."""
+    return [f"{metrics['arguments']['patches']} patches"] if metrics["variant"] else []
 
 
 def write_text(output: str, name: str, content: str) -> None:
@@ -107,7 +120,7 @@ def write_parquet(output: str, name: str, rows: Sequence[Row], schema: pa.Schema
 def publish_levels(output: str, metrics: Row) -> str:
     """Write table.md, bands.parquet, levels.parquet, confusion.png and errors.png; returns the bands as plain text."""
     bands, levels = metrics["bands"], [level for level in metrics["levels"] if level["images"]]
-    about = f"{describe_estimator(metrics)}, {metrics['patches']} patches."
+    about = f"{describe_estimator(metrics)}."
     by_level = [(str(level["level"]), *metric_cells(level)) for level in levels]
     tables = (
         render_markdown(("levels", *METRICS_HEADER), band_cells(bands)),
@@ -117,7 +130,7 @@ def publish_levels(output: str, metrics: Row) -> str:
     rows = [band | {"low": band["levels"][0], "high": band["levels"][1]} for band in bands]
     write_parquet(output, "bands.parquet", rows, BANDS_SCHEMA)
     write_parquet(output, "levels.parquet", levels, LEVELS_SCHEMA)
-    title = f"{metrics['variant']}, {bands[-1]['images']} images, {metrics['patches']} patches"
+    title = ", ".join((name_estimator(metrics), f"{bands[-1]['images']} images", *describe_patches(metrics)))
     confusion = figures.draw_confusion(np.array(metrics["confusion"]), title)
     storage.write_bytes(storage.join(output, "confusion.png"), confusion)
     storage.write_bytes(storage.join(output, "errors.png"), figures.draw_errors(levels, title))
@@ -241,9 +254,9 @@ def publish_photoshop(output: str, metrics: Row) -> str:
         f"Level 7 is estimated below level 6 for {lower} of {metrics['images']} images, and its PSNR is lower for "
         f"{lower_psnr}."
     )
-    about = f"{describe_estimator(metrics)}, {metrics['arguments']['patches']} patches. Medians over images."
+    about = f"{describe_estimator(metrics)}. Medians over images."
     write_text(output, "photoshop.md", "\n\n".join((about, render_markdown(header, cells), findings)))
     write_parquet(output, "photoshop.parquet", rows, PHOTOSHOP_SCHEMA)
-    title = f"Photoshop's levels, {metrics['variant']}, median of {metrics['images']} images"
+    title = f"Photoshop's levels, {name_estimator(metrics)}, median of {metrics['images']} images"
     storage.write_bytes(storage.join(output, "photoshop.png"), figures.draw_photoshop(levels, title))
     return "\n\n".join((text.render_table(header, cells), findings))
