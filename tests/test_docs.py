@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import audit, cli, evaluate, export, predict, shards
+from pipelines import audit, cli, evaluate, export, predict, shards, stress
 from pipelines.counters import COUNTERS
 from pipelines.shard_files import SHARD_SCHEMA
 from pipelines.tables import AUDIT_SCHEMA
@@ -86,6 +86,11 @@ def test_the_studies_of_evaluate_are_documented_with_their_files() -> None:
     documented = table_in("Evaluate", "study")
     assert list(documented) == list(evaluate.STUDIES)
     assert all(f"`{file}`" in documented[study][-1] for study, file in evaluate.STUDIES.items())
+
+
+def test_the_conditions_of_the_stress_study_are_documented() -> None:
+    documented = " ".join(parse_table(section("Evaluate"), "condition"))
+    assert sorted(re.findall(r"[\w.-]+", documented)) == sorted(stress.CONDITIONS)
 
 
 def test_the_flags_and_formats_of_export_are_documented() -> None:

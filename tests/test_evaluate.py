@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
 from pipelines.cli import main
-from pipelines.evaluate import SIZES, EvaluateConfig, evaluate, parse, parse_levels
+from pipelines.evaluate import ESTIMATORS, SIZES, EvaluateConfig, evaluate, parse, parse_levels, read_estimators
 from pipelines.evaluate_steps import describe
 from pipelines.evaluate_tables import (
     BANDS_SCHEMA,
@@ -25,9 +27,10 @@ from pipelines.evaluate_tables import (
 from q1net_core import storage
 from q1net_core.codecs import encode_jpeg
 from q1net_core.errors import ConfigError
-from q1net_core.estimator import EstimatorConfig, fuse_predictions, predict_patches, sample_image
+from q1net_core.estimator import EstimatorConfig, estimate_image, fuse_predictions, predict_patches, sample_image
 from q1net_core.metrics import BANDS, QualityErrors
 from q1net_core.records import ImagePatches, ListedImage
+from q1net_core.verdict import answer
 from q1net_core.weights import Q1Net, packaged_variants, read_weights
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
@@ -88,6 +91,51 @@ def test_metrics_are_those_of_the_plain_computation(
     assert metrics["bands"][-1]["mae"] > 1
 
 
+@pytest.mark.parametrize("estimator", ["lattice", "combined"])
+def test_other_estimators_answer_as_an_audit(estimator: str, lossless: Path, weights_uri: str, tmp_path: Path) -> None:
+    model, total = Q1Net(read_weights(weights_uri)), QualityErrors()
+    config = EstimatorConfig(60, 16, estimators=ESTIMATORS[estimator], cascade=estimator == "combined")
+    sources = set()
+    for path in sorted(lossless.iterdir()):
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        for level in LEVELS:
+            file = tmp_path / "one.jpg"
+            file.write_bytes(encode_jpeg(pixels, level))
+            record = estimate_image(ListedImage(str(file)), model, config)
+            quality, source = answer(record.info.lattice, record.estimate)
+            total, sources = total + QualityErrors.of(level, quality), sources | {source}
+    arguments = ["--images", str(lossless), "--output", f"{tmp_path}/out", "--levels", "8,50,93"]
+    if estimator == "combined":
+        arguments += ["--weights", weights_uri, "--patches", "16"]
+    assert main(["evaluate", "--estimator", estimator, *arguments]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["confusion"] == total.confusion.tolist()
+    assert metrics["bands"][-1]["missing"] == total.band(1, 100)["missing"]
+    assert "lattice" in sources
+    first = (tmp_path / "out" / "table.md").read_text().splitlines()[0]
+    if estimator == "lattice":
+        assert first == "lattice, 2 lossless images, q1net 0.1.0."
+        assert metrics["variant"] is metrics["weights_sha256"] is None
+    else:
+        assert first.startswith("lattice, else q1net-no-bottleneck (")
+
+
+def test_the_lattice_alone_loads_no_framework(lossless: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pipelines.cli import main; status = main(sys.argv[1:]);"
+        "print('loaded', sorted({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)), status)"
+    )
+    arguments = ["--images", str(lossless), "--output", str(tmp_path), "--levels", "50", "--direct_num_workers=1"]
+    command = [sys.executable, "-c", code, "evaluate", "--estimator", "lattice", *arguments]
+    done = subprocess.run(command, cwd=PHOTOGRAPHS.parents[1], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["loaded [] 0"], done.stderr
+
+
+def test_q1net_alone_does_not_look_at_the_lattice(lossless: Path) -> None:
+    config, _ = parse(["--images", str(lossless), "--output", "out"])
+    assert [rule.estimators for _, rule in read_estimators(config)] == [("q1net",)]
+
+
 def test_the_command_prints_bands_with_images(
     lossless: Path, weights_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,6 +173,11 @@ def test_an_image_that_cannot_be_judged_fails_the_evaluation(
         (["--weights", "nonsense", "--study", "table2"], "weights are 'nonsense'"),
         (["--study", "table4", "--patches", "64"], "patches per image is 64; table4 takes .16, 64, 144"),
         (["--study", "photoshop", "--levels", "12-13"], r"levels are \[12, 13\]; expected some of 0\.\.12"),
+        (["--estimator", "lattice"], "variants are .*untrained.keras, fusion None, .*; the lattice has no such thing"),
+        (["--estimator", "combined", "--study", "table4"], "estimator is combined; table4 is about Q1Net"),
+        (["--estimator", "lattice", "--study", "table2"], "estimator is lattice; table2 is about Q1Net"),
+        (["--conditions", "full"], "conditions are full; expected --study stress with some of full, full-random"),
+        (["--study", "stress", "--estimator", "q1net", "--conditions", "a,b"], "conditions are a, b; expected --study"),
         (["--images", "/nonexistent/*.png"], r"no image matches '/nonexistent/\*\.png'"),
     ],
 )
@@ -267,6 +320,9 @@ def test_table_2_takes_all_packaged_variants_by_default() -> None:
     config, _ = parse(["--images", "a", "--output", "b", "--study", "table2"])
     assert config.weights == tuple(packaged_variants())
     assert parse(["--images", "a", "--output", "b"])[0].weights == ("q1net-k8",)
+    stressed, _ = parse(["--images", "a", "--output", "b", "--study", "stress"])
+    assert (stressed.weights, stressed.estimator, stressed.levels) == ((), "lattice", tuple(range(5, 101, 5)))
+    assert parse(["--images", "a", "--output", "b", "--estimator", "combined"])[0].weights == ("q1net-k8",)
 
 
 def test_published_figures_are_the_papers() -> None:
