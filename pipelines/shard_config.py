@@ -7,6 +7,8 @@ from q1net_core.codecs import CODECS
 from q1net_core.errors import ConfigError
 from q1net_core.places import PHASES
 
+# What happens to "lossless" images whose pixels lie on the lattice of an earlier JPEG compression.
+SCREENS = ("report", "drop")
 # With fewer rows in a shard on average, hashing might leave one empty.
 LEAST_ROWS_PER_SHARD = 100
 
@@ -26,10 +28,11 @@ class ShardsConfig:
     phases: str = "aligned"
     seed: int = 0
     format: str = "parquet"
+    screen: str = "report"
     rows_per_shard: int = 1 << 16
 
     def __post_init__(self) -> None:
-        for name, known in (("codec", CODECS), ("phases", PHASES), ("format", FORMATS)):
+        for name, known in (("codec", CODECS), ("phases", PHASES), ("format", FORMATS), ("screen", SCREENS)):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
         if not self.levels:

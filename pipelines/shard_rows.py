@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from hashlib import blake2b, sha256
+from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
@@ -140,12 +141,16 @@ def versions_of(config: ShardsConfig) -> dict[str, str]:
     }
 
 
-def commit(_: None, shards: list[Shard], images: dict[str, int], config: ShardsConfig) -> str:
+def commit(
+    _: None, shards: list[Shard], images: dict[str, int], screened: list[dict[str, Any]], config: ShardsConfig
+) -> str:
     """Check that every row is there, then write dataset.json, last.
 
     Raises:
-        RuntimeError: rows are missing or doubled; nothing is committed.
+        RuntimeError: rows are missing or doubled, or no image is left; nothing is committed.
     """
+    if not images:
+        raise RuntimeError(f"all {len(screened)} images were JPEG compressed before and dropped; nothing is committed")
     counts = {split: Counter[int]() for split in SHARES}
     for shard in shards:
         counts[shard.split].update(shard.levels)
@@ -172,7 +177,9 @@ def commit(_: None, shards: list[Shard], images: dict[str, int], config: ShardsC
     ]
     about = {"seed": config.seed, "arguments": asdict(config), "versions": versions_of(config)}
     uri = storage.join(config.output, "dataset.json")
-    tables.write_json(uri, about | {"splits": splits, "files": files})
+    tables.write_json(
+        uri, about | {"splits": splits, "screened": sorted(screened, key=itemgetter("uri")), "files": files}
+    )
     return uri
 
 

@@ -16,6 +16,7 @@ from q1net_core import storage
 from q1net_core.codecs import CODECS
 from q1net_core.decode import decode
 from q1net_core.errors import ImageError
+from q1net_core.lattice import estimate_lattice
 from q1net_core.places import check_room
 from q1net_core.records import ImageRecord, ListedImage, Status, UInt8Array
 
@@ -25,6 +26,7 @@ DIV2K = re.compile(r"(?:^|/)DIV2K_(train|valid)_[^/]+/(?:.*/)?(\d{4})(?:x\d+\w*)
 # Lossless AVIF exists, but is not told from lossy before all of it is parsed.
 LOSSY_FORMATS = ("JPEG", "MPO", "AVIF")
 UNUSABLE = "unusable"
+SCREENED = "screened"
 UNUSABLE_SHOWN = 5
 
 
@@ -99,11 +101,20 @@ def load_pixels(encoded: bytes, config: ShardsConfig) -> UInt8Array:
 
 
 def survey(image: Encoded, config: ShardsConfig, folder: str) -> Iterator[Any]:
-    """An image -> a Source; or, on the output UNUSABLE, its uri and why it cannot be used."""
+    """An image -> a Source; or, on the output UNUSABLE, its uri and why it cannot be used.
+
+    An image with the lattice of an earlier compression is named on the output SCREENED, and is no Source if it is to be
+    dropped: it would teach that compressed pixels are not.
+    """
     listed, encoded = image
     try:
-        fingerprint = fingerprint_of(load_pixels(encoded, config))
-        yield Source(listed.uri, listed.uri.removeprefix(folder), fingerprint)
+        pixels = load_pixels(encoded, config)
+        lattice = estimate_lattice(pixels)
+        if lattice.quality is not None:
+            found = {"uri": storage.printable_uri(listed.uri), "quality": lattice.quality, "match": lattice.match}
+            yield TaggedOutput(SCREENED, found)
+        if lattice.quality is None or config.screen != "drop":
+            yield Source(listed.uri, listed.uri.removeprefix(folder), fingerprint_of(pixels))
     except ImageError as error:
         yield TaggedOutput(UNUSABLE, (listed.uri, f"{error.status}: {error}"))
     counters.inc("shard_images")
@@ -136,17 +147,17 @@ def describe_unusable(images: list[dict[str, str]], uri: str) -> str:
 
 
 class SurveyImages(beam.PTransform):
-    """ListedImage -> Source with its split; and on the output UNUSABLE, uri and reason of what cannot be used."""
+    """ListedImage -> Source with its split; on UNUSABLE uri and reason, on SCREENED what was compressed before."""
 
     def __init__(self, config: ShardsConfig, folder: str) -> None:
         super().__init__()
         self.config, self.folder = config, folder
 
     def expand(self, images: beam.PCollection[ListedImage]) -> Any:
-        """Two outputs, ``sources`` and UNUSABLE."""
+        """Three outputs, ``sources``, UNUSABLE and SCREENED."""
         read = images | "ReadImages" >> ReadImages()
         surveyed = read.read | "Survey" >> beam.FlatMap(survey, self.config, self.folder).with_outputs(
-            UNUSABLE, main="usable"
+            UNUSABLE, SCREENED, main="usable"
         )
         unread = read[FINISHED] | "Describe" >> beam.Map(describe_failure)
         usable = (
@@ -156,4 +167,5 @@ class SurveyImages(beam.PTransform):
             | "AssignSplit" >> beam.FlatMap(assign_split)
             | "Spread" >> beam.Reshuffle()
         )
-        return {"sources": usable, UNUSABLE: (unread, surveyed[UNUSABLE]) | "Unusable" >> beam.Flatten()}
+        unusable = (unread, surveyed[UNUSABLE]) | "Unusable" >> beam.Flatten()
+        return {"sources": usable, UNUSABLE: unusable, SCREENED: surveyed[SCREENED]}

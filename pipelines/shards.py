@@ -16,10 +16,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsList
 
 from pipelines import runner, sources, tables, text
-from pipelines.shard_config import ShardsConfig
+from pipelines.shard_config import SCREENS, ShardsConfig
 from pipelines.shard_files import FORMATS, PATCH_BYTES
 from pipelines.shard_rows import Shard, WriteShards, commit
-from pipelines.shard_sources import SHARES, UNUSABLE, SurveyImages, describe_unusable, refuse_unusable
+from pipelines.shard_sources import SCREENED, SHARES, UNUSABLE, SurveyImages, describe_unusable, refuse_unusable
 from q1net_core import storage
 from q1net_core.codecs import CODECS
 from q1net_core.errors import ConfigError
@@ -54,7 +54,7 @@ def build(root: beam.Pipeline, config: ShardsConfig, job: Job, rounds: int = 1) 
         label = f"Round{number + 1}"
         written.append(surveyed["sources"] | label >> WriteShards(config, number, rounds, images, after))
     shards = written | "Written" >> beam.Flatten()
-    return once | "Commit" >> beam.Map(commit, AsList(shards), images, config)
+    return once | "Commit" >> beam.Map(commit, AsList(shards), images, AsList(surveyed[SCREENED]), config)
 
 
 def start(config: ShardsConfig) -> Job:
@@ -141,6 +141,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of places and order (%(default)s)")
     parser.add_argument("--format", default=defaults.format, choices=FORMATS, help="of the files (%(default)s)")
     parser.add_argument(
+        "--screen",
+        default=defaults.screen,
+        choices=SCREENS,
+        help="what to do with images whose pixels were JPEG compressed before: name them, or leave them out as well "
+        "(%(default)s)",
+    )
+    parser.add_argument(
         "--rows-per-shard", type=int, default=defaults.rows_per_shard, metavar="N", help="about (%(default)s)"
     )
     return parser
@@ -162,6 +169,9 @@ def run(argv: list[str]) -> int:
         return 2
     cells = [(split, *(str(about[name]) for name in ("images", "rows"))) for split, about in dataset["splits"].items()]
     print(text.render_table(("split", "images", "rows"), cells))
+    if dataset["screened"]:
+        done = "left out" if config.screen == "drop" else "used all the same, see --screen drop"
+        print(f"{len(dataset['screened'])} images were JPEG compressed before, {done}: dataset.json names them")
     size = sum(file["bytes"] for file in dataset["files"])
     print(f"dataset: {config.output}, {len(dataset['files'])} files, {size / 1e6:.1f} MB")
     return 0

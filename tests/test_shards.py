@@ -353,3 +353,30 @@ def test_removing_is_of_files_and_folders_and_of_nothing(tmp_path: Path) -> None
     for name in ("a", "c", "d"):
         storage.remove(str(tmp_path / name))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("screen", ["report", "drop"])
+def test_images_that_were_compressed_before_are_named_and_dropped_if_wanted(
+    screen: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, output = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for number in range(3):
+        Image.fromarray(make_picture(number)).save(images / f"{number}.png")
+    Image.fromarray(compress_jpeg(make_picture(3), 62)).save(images / "stripped.png")
+    arguments = ["--images", str(images), "--output", str(output), "--levels", "50", "--patches-per-image", "4"]
+    assert main(["shards", *arguments, "--screen", screen]) == 0
+    dataset = json.loads((output / "dataset.json").read_text())
+    assert dataset["screened"] == [{"uri": str(images / "stripped.png"), "quality": 62.0, "match": "exact"}]
+    assert sum(split["images"] for split in dataset["splits"].values()) == (3 if screen == "drop" else 4)
+    assert {row["source"] for row in rows_of(output)} >= {"0.png", "1.png", "2.png"}
+    assert ("stripped.png" in {row["source"] for row in rows_of(output)}) is (screen == "report")
+    assert "1 images were JPEG compressed before" in capsys.readouterr().out
+
+
+def test_nothing_is_committed_if_all_images_were_compressed_before(tmp_path: Path) -> None:
+    Image.fromarray(compress_jpeg(make_picture(3), 62)).save(tmp_path / "stripped.png")
+    config = ShardsConfig(str(tmp_path), str(tmp_path / "out"), levels=(5,), patches_per_image=4, screen="drop")
+    with pytest.raises(Exception, match="all 1 images were JPEG compressed before and dropped"):
+        make_shards(config, ONE_THREAD)
+    assert not (tmp_path / "out" / "dataset.json").exists()
