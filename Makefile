@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint bench bench-shards bench-training photographs clean
+.PHONY: demo test test-all lint bench bench-lattice bench-shards bench-training photographs clean
 
 demo: .venv/.installed
 	$(BIN)/q1net audit tests/photographs --output out/demo --group 'photographs/([^/]+)/'
@@ -21,6 +21,9 @@ lint: .venv/.developing
 
 bench: .venv/.developing
 	$(BIN)/python tests/bench_audit.py
+
+bench-lattice: .venv/.developing
+	$(BIN)/python tests/bench_lattice.py
 
 bench-shards: .venv/.developing
 	$(BIN)/python tests/bench_shards.py
