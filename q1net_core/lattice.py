@@ -35,6 +35,7 @@ MIN_EXPLAINED = 0.8
 # Nats between one level and the next. Levels closer than that are ties, which are answered if they are neighbours.
 MIN_MARGIN = 4.0
 TIE_SPAN = 2
+EQUAL = 0.01
 # A table of no known encoder must show so many frequencies with a step of their own, each by so many nats, on a grid
 # that stands out by so many deviations.
 CUSTOM_FREQUENCIES = 8
@@ -121,13 +122,14 @@ def fit_known_tables(groups: list[Coefficients]) -> tuple[TableFit | None, float
     close = score_pairs(groups, pairs)
     scores, evidence = close.likelihood[pairs.rows].sum(axis=1), evidence_of(close, pairs.rows)
     scores[evidence < MIN_EVIDENCE] = -np.inf
-    order = np.argsort(-scores, kind="stable")
-    best = order[0]
-    if not np.isfinite(scores[best]):
+    if not np.isfinite(scores.max()):
         return None, likeliest
-    gaps = scores[best] - scores[order[1:]]
-    ties = tuple(known_tables()[chosen[index]] for gap, index in zip(gaps, order[1:], strict=True) if gap < MIN_MARGIN)
-    margin = float(gaps[0]) if len(gaps) and np.isfinite(gaps[0]) else SCREENED_GAP
+    gaps = scores.max() - scores
+    # Of tables that the pixels cannot tell apart at all, people use those of round levels.
+    usual = np.array([known_tables()[index].level % 5 != 0 for index in chosen])
+    best, *others = np.lexsort((gaps, np.where(gaps < EQUAL, usual, 2)))
+    ties = tuple(known_tables()[chosen[index]] for index in others if gaps[index] < MIN_MARGIN)
+    margin = min((float(gaps[index]) for index in others if np.isfinite(gaps[index])), default=SCREENED_GAP)
     return TableFit(known_tables()[chosen[best]], margin, ties, float(explained)), float(evidence[best])
 
 
