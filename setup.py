@@ -42,6 +42,7 @@ setup(
             "av>=18.1,<19",
             "gcp-storage-emulator>=2026.7",
             "hypothesis>=6.150",
+            "jpeglib>=1.0.2,<2",
             "moto[server]>=5.2",
             "mypy>=1.18",
             "onnx>=1.23,<2",

@@ -1,9 +1,42 @@
-"""Made-up lossless pictures, by seed, for tests that need many or odd sizes."""
+"""Lossless pictures, made up by seed for many or odd sizes, or photographs; and pixels as Pillow's JPEG leaves them."""
+
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from q1net_core.decode import decode
 from q1net_core.records import UInt8Array
+
+PHOTOGRAPHS = Path(__file__).parent / "photographs"
+# Bundled photographs that load_original gives.
+ORIGINALS = ("camera/airplane.png", "camera/parrots.jpg", "messenger/houses.jpg")
+
+
+@cache
+def load_original(name: str) -> UInt8Array:
+    """A photograph of ORIGINALS without trace of JPEG: the compressed ones at half their size, where none is left."""
+    picture = Image.open(PHOTOGRAPHS / name).convert("RGB")
+    if not name.endswith(".png"):
+        picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS)
+    return np.asarray(picture)
+
+
+def encode_jpeg(pixels: UInt8Array, quality: int | None = None, **options: Any) -> bytes:
+    """Pixels [height, width, 3] or grey [height, width] -> a JPEG file by Pillow, with Pillow's options."""
+    buffer = BytesIO()
+    # Together with tables of one's own Pillow would scale these by the quality.
+    options |= {} if quality is None else {"quality": quality}
+    Image.fromarray(pixels).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def compress(pixels: UInt8Array, quality: int | None = None, **options: Any) -> UInt8Array:
+    """Pixels as one JPEG compression by Pillow leaves them: uint8 [height, width, 3]."""
+    return decode(encode_jpeg(pixels, quality, **options)).pixels
 
 
 def make_texture(seed: int, height: int, width: int) -> UInt8Array:

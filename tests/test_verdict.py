@@ -1,0 +1,120 @@
+"""Header, lattice and Q1Net -> answer and verdict, case by case."""
+
+from dataclasses import replace
+
+import pytest
+
+from q1net_core.jpeg_tables import PHOTOSHOP_TABLES, standard_tables
+from q1net_core.records import (
+    Estimate,
+    ImageInfo,
+    ImageRecord,
+    JpegHeader,
+    LatticeEstimate,
+    ListedImage,
+    Status,
+    Verdict,
+)
+from q1net_core.verdict import answer, judge, same_table
+
+PHOTOSHOP_7 = PHOTOSHOP_TABLES[7].luma
+CUSTOM = tuple(range(10, 74))
+NOTHING = LatticeEstimate()
+NO_LATTICE = LatticeEstimate(evidence=-2.5)
+
+
+def header(quality: float | None, match: str = "exact", steps: tuple[int, ...] | None = None) -> JpegHeader:
+    """A file's header whose luma table is ``steps``, or libjpeg's at ``quality``."""
+    luma = int(quality) if match == "exact" and quality else None
+    if steps is None:
+        steps = tuple(standard_tables(luma)[0].tolist()) if luma else (1,) * 64
+    return JpegHeader(
+        64, 64, 3, 8, False, "4:2:0", 1, (steps, steps), "md5", quality, match, luma_quality=luma, chroma_quality=luma
+    )
+
+
+def lattice(level: int, last: int | None = None, **changes: object) -> LatticeEstimate:
+    """What the lattice says of libjpeg's ``level``, with a last compression at ``last`` over it."""
+    steps = tuple(standard_tables(level)[0].tolist())
+    estimate = LatticeEstimate(float(level), 50.0, "exact", level, (), float(last or level), 1.0, steps, (0, 0))
+    return replace(estimate, **changes)
+
+
+def q1net(quality: float | None) -> Estimate:
+    used = 0 if quality is None else 100
+    return Estimate(quality, None if quality is None else 97.0, None if quality is None else 1.0, 256, used)
+
+
+PHOTOSHOPS = LatticeEstimate(70.0, 50.0, "photoshop", 7, (), 70.0, 1.0, PHOTOSHOP_7, (0, 0))
+CUSTOMS = LatticeEstimate(60.0, None, "custom", None, (), 60.0, 1.0, (0, 0, *CUSTOM[2:]), (0, 0))
+A_STEP_WRONG = replace(CUSTOMS, steps=(0, 2 * CUSTOM[1], *CUSTOM[2:]))
+MANY_STEPS_WRONG = replace(CUSTOMS, steps=(*(2 * step for step in CUSTOM[:20]), *CUSTOM[20:]))
+
+CASES = {
+    "one compression": (header(80), lattice(80), q1net(79), Verdict.SINGLE),
+    "one compression, Q1Net not run": (header(80), lattice(80), None, Verdict.SINGLE),
+    "one compression, Q1Net astray": (header(80), lattice(80), q1net(30), Verdict.SINGLE),
+    "a level that ties with the header's": (header(2), lattice(1, ties=(2,)), None, Verdict.SINGLE),
+    "Photoshop's own table": (header(70, "photoshop", PHOTOSHOP_7), PHOTOSHOPS, None, Verdict.SINGLE),
+    "another's table found, steps unknown left out": (header(60, "custom", CUSTOM), CUSTOMS, None, Verdict.SINGLE),
+    "another's table found but for one step": (header(60, "custom", CUSTOM), A_STEP_WRONG, None, Verdict.SINGLE),
+    "a table found that is not the file's": (header(60, "custom", CUSTOM), MANY_STEPS_WRONG, None, Verdict.UNSURE),
+    "a harder one under the last": (header(95), lattice(40, last=95), q1net(40), Verdict.RECOMPRESSED),
+    "pixels harder than the header": (header(95), lattice(40), None, Verdict.RECOMPRESSED),
+    "blocks off the file's grid": (header(80), lattice(80, grid=(3, 0)), None, Verdict.RECOMPRESSED),
+    "pixels finer than the header": (header(40), lattice(90), None, Verdict.UNSURE),
+    "not a JPEG now": (None, lattice(70), q1net(70), Verdict.STRIPPED),
+    "not a JPEG now, cut off the grid": (None, lattice(70, grid=(5, 3)), None, Verdict.STRIPPED),
+    "not a JPEG now, twice compressed": (None, lattice(40, last=95), None, Verdict.STRIPPED),
+    "no lattice, Q1Net high": (None, NO_LATTICE, q1net(98), Verdict.PRISTINE),
+    "no lattice, Q1Net unsure": (None, NO_LATTICE, q1net(None), Verdict.PRISTINE),
+    "no lattice, Q1Net not run": (None, NO_LATTICE, None, Verdict.PRISTINE),
+    "no lattice, Q1Net low": (None, NO_LATTICE, q1net(60), Verdict.UNSURE),
+    "too little to look at": (None, NOTHING, q1net(98), Verdict.UNSURE),
+    "too little evidence either way": (None, LatticeEstimate(evidence=0.2), q1net(None), Verdict.UNSURE),
+    "lattice hidden, Q1Net agrees with the header": (header(80), NO_LATTICE, q1net(78), Verdict.SINGLE),
+    "lattice hidden, Q1Net far below the header": (header(95), NO_LATTICE, q1net(60), Verdict.RECOMPRESSED),
+    "lattice hidden, Q1Net a little off": (header(95), NO_LATTICE, q1net(90), Verdict.UNSURE),
+    "lattice hidden, Q1Net far above the header": (header(40), NO_LATTICE, q1net(80), Verdict.UNSURE),
+    "lattice hidden, Q1Net unsure": (header(95), NO_LATTICE, q1net(None), Verdict.UNSURE),
+    "lattice hidden, Q1Net not run": (header(95), NO_LATTICE, None, Verdict.UNSURE),
+    "a header without a level": (header(None, "custom"), NO_LATTICE, q1net(60), Verdict.UNSURE),
+}
+
+
+@pytest.mark.parametrize(("head", "found", "estimate", "verdict"), CASES.values(), ids=CASES)
+def test_verdicts(head: JpegHeader | None, found: LatticeEstimate, estimate: Estimate | None, verdict: Verdict) -> None:
+    info = ImageInfo(64, 64, "JPEG" if head else "PNG", "RGB", head, found)
+    assert judge(ImageRecord(ListedImage("a"), Status.OK, None, info, estimate)) is verdict
+
+
+def test_every_verdict_has_a_case() -> None:
+    assert {verdict for *_, verdict in CASES.values()} == set(Verdict)
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.OK])
+def test_an_image_without_pixels_has_no_verdict(status: Status) -> None:
+    assert judge(ImageRecord(ListedImage("a"), status, "why", ImageInfo(header=header(80)), None)) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "estimate", "expected"),
+    [
+        (lattice(40), q1net(60), (40.0, "lattice")),
+        (lattice(40), q1net(None), (40.0, "lattice")),
+        (lattice(40), None, (40.0, "lattice")),
+        (NO_LATTICE, q1net(60), (60, "q1net")),
+        (NO_LATTICE, q1net(0.0), (0.0, "q1net")),
+        (NO_LATTICE, q1net(None), (None, None)),
+        (NOTHING, None, (None, None)),
+    ],
+)
+def test_the_answer_has_one_source_the_lattice_first(
+    found: LatticeEstimate, estimate: Estimate | None, expected: tuple[float | None, str | None]
+) -> None:
+    assert answer(found, estimate) == expected
+
+
+def test_a_file_whose_tables_could_not_be_read_has_not_the_lattices() -> None:
+    assert not same_table(lattice(80), replace(header(80), tables=(), luma_quality=None))
+    assert same_table(lattice(80), header(80))
