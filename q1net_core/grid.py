@@ -69,10 +69,14 @@ def measure_activity(pixels: UInt8Array, x: int = 0, y: int = 0) -> UInt8Array:
         return np.zeros((max(rows, 0), max(columns, 0)), np.uint8)
     strips = np.ascontiguousarray(pixels[y : y + rows * BLOCK]).reshape(rows, BLOCK, width * 3)
     cut = slice(x * 3, (x + columns * BLOCK) * 3)
-    shape = (rows, columns, BLOCK * 3)
-    high, low = strips.max(axis=1)[:, cut].reshape(shape), strips.min(axis=1)[:, cut].reshape(shape)
-    clipped = (high.max(axis=2) == 255) | (low.min(axis=2) == 0)
-    return np.where(clipped, np.uint8(0), (high - low)[..., 1::3].max(axis=2))
+    # Rows of blocks last: numpy is slow where the axis that is reduced is the innermost one.
+    high, low = (
+        np.ascontiguousarray(extreme[:, cut].T).reshape(columns, BLOCK * 3, rows)
+        for extreme in (strips.max(axis=1), strips.min(axis=1))
+    )
+    clipped = (high.max(axis=1) == 255) | (low.min(axis=1) == 0)
+    activity = np.where(clipped, np.uint8(0), (high - low)[:, 1::3].max(axis=1))
+    return np.ascontiguousarray(activity.T)
 
 
 def busiest(activity: UInt8Array, count: int) -> tuple[IntArray, IntArray]:
