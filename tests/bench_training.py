@@ -49,10 +49,10 @@ def rate_of(stream: Iterator[Batch], patches: int) -> float:
 def training_rate(config: TrainConfig, dataset: ShardDataset) -> float:
     """Patches a second of training, after the steps that build the graph."""
     model = new_model(config)
-    model.fit(prefetch(shard_batches(dataset, config)), steps_per_epoch=3, verbose=0)
+    model.fit(prefetch(shard_batches(dataset, config)), steps_per_epoch=3, shuffle=False, verbose=0)
     stream = prefetch(shard_batches(dataset, config))
     start = time.perf_counter()
-    model.fit(stream, steps_per_epoch=STEPS, verbose=0)
+    model.fit(stream, steps_per_epoch=STEPS, shuffle=False, verbose=0)
     return STEPS * BATCH / (time.perf_counter() - start)
 
 

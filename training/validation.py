@@ -57,8 +57,12 @@ def averaged(model: keras.Model, settling: Sequence[UInt8Array]) -> Iterator[Non
     if not model.optimizer.use_ema:
         yield
         return
-    before = model.get_weights()
-    model.optimizer.finalize_variable_values(model.trainable_variables)
+    # Copies: JAX gives an array's memory away with the next call, and others that share it lose theirs.
+    before = [np.array(value) for value in model.get_weights()]
+    for variable, average in zip(
+        model.trainable_variables, model.optimizer._model_variables_moving_average, strict=True
+    ):
+        variable.assign(np.array(keras.ops.convert_to_numpy(average)))
     for patches in settling:
         model(patches, training=True)
     yield
