@@ -164,12 +164,15 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
         estimators=config.estimators,
         cascade=config.cascade,
     )
-    if "q1net" in config.estimators and config.weights not in packaged_variants():
+    with_model = "q1net" in config.estimators
+    if with_model and config.weights not in packaged_variants():
         # Somebody's own file: better found unusable here than by every worker.
         start_quietly()
         load_model(read_weights(config.weights))
     run = start_run(config)
-    runner.run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image")
+    runner.run_pipeline(
+        lambda root: build(root, config, run, transform), options, "rows", run.images, "image", with_model
+    )
     return run.uri
 
 

@@ -5,9 +5,12 @@ import os
 import re
 import shutil
 import struct
+import subprocess
+import sys
 import uuid
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -134,7 +137,7 @@ def small_folder(tmp_path: Path) -> Path:
 def audit_of(config: AuditConfig, redistribute: bool = True) -> AuditImages:
     return AuditImages(
         config.weights, config.threshold, config.patches, config.max_bytes, config.max_pixels, config.accelerator,
-        redistribute,
+        redistribute, config.estimators, config.cascade,
     )  # fmt: skip
 
 
@@ -171,52 +174,151 @@ def audited(weights_uri: str, odd_folder: Path) -> AuditConfig:
 
 
 @pytest.fixture(scope="module")
-def expected(audited: AuditConfig, weights_uri: str) -> Callable[[float], list[Row]]:
-    """Rows of the plain loop over all images, without Beam, for a threshold."""
-    weights = read_weights(weights_uri)
-    model, stamp = Q1Net(weights), Stamp(weights.variant, weights.sha256)
+def model(weights_uri: str) -> Q1Net:
+    return Q1Net(read_weights(weights_uri))
 
-    def rows(threshold: float) -> list[Row]:
-        config = audit_of(AuditConfig("", ("x",), weights=weights_uri, threshold=threshold, patches=audited.patches,
-                                      max_bytes=audited.max_bytes)).config  # fmt: skip
-        return as_stored([to_row(estimate_image(image, model, config), stamp) for image in list_images(audited)])
 
-    return rows
+def rows_without_beam(config: AuditConfig, model: Q1Net) -> list[Row]:
+    """Rows of the plain loop over all images of a config."""
+    stamp, estimator = Stamp(model.weights.variant, model.weights.sha256), audit_of(config).config
+    return as_stored([to_row(estimate_image(image, model, estimator), stamp) for image in list_images(config)])
+
+
+Q1NET, LATTICE, BOTH = ("q1net",), ("lattice",), ("lattice", "q1net")
 
 
 @pytest.mark.parametrize(
-    ("flags", "redistribute", "threshold"),
+    ("flags", "redistribute", "threshold", "estimators", "cascade"),
     [
-        (ONE_THREAD, True, 60.0),
-        (ONE_THREAD, False, 99.9),
-        (TWO_THREADS, True, 0.0),
-        (TWO_THREADS, False, 60.0),
+        (ONE_THREAD, True, 60.0, BOTH, False),
+        (ONE_THREAD, False, 99.9, Q1NET, False),
+        (TWO_THREADS, True, 0.0, BOTH, True),
+        (TWO_THREADS, False, 60.0, Q1NET, False),
+        (ONE_THREAD, False, 60.0, BOTH, True),
+        (TWO_THREADS, True, 60.0, LATTICE, False),
+        (ONE_THREAD, False, 60.0, LATTICE, False),
     ],
 )
 def test_the_pipeline_equals_the_plain_computation(
     flags: list[str],
     redistribute: bool,
     threshold: float,
+    estimators: tuple[str, ...],
+    cascade: bool,
     audited: AuditConfig,
-    expected: Callable[[float], list[Row]],
+    model: Q1Net,
     tmp_path: Path,
 ) -> None:
-    config = AuditConfig(
-        str(tmp_path), audited.inputs, group=audited.group, weights=audited.weights, threshold=threshold,
-        patches=audited.patches, max_bytes=audited.max_bytes,
-    )  # fmt: skip
+    config = replace(audited, output=str(tmp_path), threshold=threshold, estimators=estimators, cascade=cascade)
     rows = execute(config, start_run(config), flags, redistribute)
-    assert without_time(rows) == without_time(expected(threshold))
+    assert without_time(rows) == without_time(rows_without_beam(config, model))
     assert len(rows) == 12 + len(ODD_FILES) + len(BROKEN_LINKS)
     decoded = [row for row in rows if row["status"] == "ok"]
     answered = [row for row in decoded if row["quality"] is not None]
     if threshold == 99.9:
         assert (len(decoded) > 12, answered, {row["quality_source"] for row in decoded}) == (True, [], {None})
-    else:
+    elif estimators == Q1NET:
         assert len({row["quality"] for row in answered}) > 12
         assert all(row["q1net_confidence"] > threshold for row in answered)
         assert any(row["patches_used"] < row["patches"] for row in decoded) == (threshold > 0)
+    else:
+        assert len({row["lattice_quality"] for row in answered}) > 8
+        assert any(row["patches"] for row in decoded) == (estimators == BOTH)
     assert {row["group"] for row in rows} == {"camera", "messenger", None}
+
+
+# Which estimators run -------------------------------------------------------------------------------------------------
+
+OF_THE_LATTICE = {name for name in AUDIT_SCHEMA.names if name.startswith(("lattice_", "grid_"))}
+OF_Q1NET = {"q1net_quality", "q1net_confidence", "q1net_spread", "patches", "patches_used"}
+
+
+def test_a_cascade_gives_the_same_rows_but_for_q1net_where_the_lattice_accepts(
+    audited: AuditConfig, model: Q1Net
+) -> None:
+    config = replace(audited, threshold=60.0)
+    whole = without_time(rows_without_beam(config, model))
+    cascade = without_time(rows_without_beam(replace(config, cascade=True), model))
+    accepted = [row["lattice_quality"] is not None for row in whole]
+    assert 11 <= sum(accepted) < len(whole)
+    for row, full, found in zip(cascade, whole, accepted, strict=True):
+        changed = {name: row[name] for name in row if row[name] != full[name]}
+        assert changed.keys() <= (OF_Q1NET if found else set())
+        if found:
+            assert (full["patches"] > 0, row["patches"], row["q1net_quality"]) == (True, 0, None)
+
+
+def test_q1net_alone_leaves_the_lattice_out_and_asks_the_same_of_the_network(
+    audited: AuditConfig, model: Q1Net
+) -> None:
+    config = replace(audited, threshold=0.0)
+    both, alone = (rows_without_beam(replace(config, estimators=estimators), model) for estimators in (BOTH, Q1NET))
+    for row, full in zip(alone, both, strict=True):
+        assert {row[name] for name in OF_THE_LATTICE} == {None}
+        assert row["quality"] == row["q1net_quality"]
+        if (full["grid_x"] or 0, full["grid_y"] or 0) == (0, 0):
+            assert {name: row[name] for name in OF_Q1NET} == {name: full[name] for name in OF_Q1NET}
+
+
+def test_the_lattice_alone_gives_the_same_lattice_and_no_more(audited: AuditConfig, model: Q1Net) -> None:
+    both, alone = (rows_without_beam(replace(audited, estimators=estimators), model) for estimators in (BOTH, LATTICE))
+    for row, full in zip(alone, both, strict=True):
+        assert {name: row[name] for name in OF_THE_LATTICE} == {name: full[name] for name in OF_THE_LATTICE}
+        assert [row[name] for name in sorted(OF_Q1NET)] == [0, 0, None, None, None]
+        assert row["quality"] == row["lattice_quality"]
+
+
+def test_the_lattice_alone_needs_no_network(small_folder: Path, weights_uri: str, tmp_path: Path) -> None:
+    arguments = ["audit", str(small_folder), "--weights", weights_uri, "--output", str(tmp_path / "out")]
+    code = (
+        "import sys\nfrom pipelines.cli import main\n"
+        f"assert main({[*arguments, '--estimators', 'lattice']!r}) == 0\n"
+        "loaded = {'keras', 'tensorflow'} & set(sys.modules)\nassert not loaded, loaded\n"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder,) = run_folders(tmp_path / "out")
+    rows = sorted(read_run(str(folder)).to_pylist(), key=lambda row: row["uri"])
+    assert [row["quality_source"] for row in rows] == ["lattice"] * 3 + [None]
+    assert [row["quality"] for row in rows] == [30, 60, 90, None]
+
+
+def test_the_graph_has_no_inference_where_q1net_is_not_wanted(weights_uri: str) -> None:
+    config = AuditConfig("memory://out", ("x",), weights=weights_uri, estimators=LATTICE)
+    names = {transform.unique_name for transform in graph_of(config, True).transforms.values()}
+    assert not any("RunInference" in name or "RedistributePatches" in name for name in names)
+    assert any("SamplePatches" in name for name in names)
+
+
+def test_what_an_audit_says_of_the_bundled_photographs(audited: AuditConfig, model: Q1Net, tmp_path: Path) -> None:
+    config = replace(audited, output=str(tmp_path), inputs=(str(PHOTOGRAPHS),), estimators=LATTICE)
+    rows = execute(config, start_run(config), ONE_THREAD)
+    told = {
+        row["uri"].removeprefix(f"{PHOTOGRAPHS}/"): (
+            row["lattice_quality"], row["lattice_match"], row["grid_x"], row["grid_y"], row["verdict"]
+        )
+        for row in rows
+    }  # fmt: skip
+    assert told == {
+        "camera/airplane.png": (None, None, None, None, "pristine"),
+        "camera/barn.jpg": (70, "photoshop", 0, 0, "single"),
+        "camera/hats.jpg": (90, "exact", 0, 0, "single"),
+        "camera/lighthouse.jpg": (85, "exact", 0, 0, "single"),
+        "camera/parrots.jpg": (92, "exact", 0, 0, "single"),
+        "camera/statue.jpg": (80, "exact", 0, 0, "single"),
+        "messenger/chalet.png": (50, "exact", 5, 3, "stripped"),
+        "messenger/houses.jpg": (75, "exact", 0, 0, "single"),
+        "messenger/motocross.jpg": (35, "exact", 0, 0, "single"),
+        "messenger/rafting.jpg": (40, "exact", 0, 0, "recompressed"),
+        "messenger/sailing.jpg": (60, "exact", 0, 0, "single"),
+        "messenger/wreck.png": (70, "exact", 0, 0, "stripped"),
+    }
+    by_name = {Path(row["uri"]).stem: row for row in rows}
+    assert (by_name["rafting"]["lattice_last_quality"], by_name["rafting"]["header_quality"]) == (95, 95)
+    assert by_name["barn"]["lattice_level"] == 7
+    summary = json.loads((run_folders(tmp_path)[0] / "summary.json").read_text())
+    assert summary["total"]["verdicts"] == {"pristine": 1, "recompressed": 1, "single": 8, "stripped": 2}
 
 
 # One row for every input ----------------------------------------------------------------------------------------------
@@ -297,7 +399,7 @@ def test_the_command_prints_results_and_commits(
     printed = capsys.readouterr()
     (folder,) = run_folders(output)
     assert f"run: {folder}" in printed.out
-    assert "4 images: empty 1, ok 3" in printed.out
+    assert "4 images: empty 1, ok 3\nverdicts: single 3\n" in printed.out
     assert [line.split()[0] for line in printed.out.splitlines()[2:6]] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
     assert "4/4" in printed.err
     run = json.loads((folder / "_run.json").read_text())
@@ -331,6 +433,8 @@ def test_runs_sort_by_the_time_they_started_and_stay_apart(small_folder: Path, t
         (["--manifest", "{images}/gone.csv"], "gone.csv cannot be read"),
         (["--manifest", "{images}/a.jpg"], r"expected a name ending in .*\.csv"),
         (["{images}", "--patches", "7"], "patches per image is 7; expected a square number from 16"),
+        (["{images}", "--estimators", "lattice,exif"], "estimators are lattice, exif; expected some of lattice, q1net"),
+        (["{images}", "--estimators", "lattice", "--cascade"], "cascade needs both estimators, lattice and q1net"),
         (["{images}", "--threshold", "100"], "confidence threshold is 100.0; expected 0 <= threshold < 100"),
         (["{images}", "--max-bytes", "0"], "max_bytes is 0, expected an integer of at least 1"),
         (["{images}", "--max-pixels", "-1"], "max_pixels is -1, expected"),
@@ -483,7 +587,8 @@ def test_from_a_bucket_to_a_bucket(
 
 def test_audit_images_works_in_any_pipeline(small_folder: Path, weights_uri: str) -> None:
     arguments = json.loads(json.dumps({"weights": weights_uri, "threshold": 1, "patches": 16, "max_bytes": 1 << 20,
-                                       "max_pixels": 1 << 20, "accelerator": None, "redistribute": True}))  # fmt: skip
+                                       "max_pixels": 1 << 20, "accelerator": None, "redistribute": True,
+                                       "estimators": ["lattice", "q1net"], "cascade": True}))  # fmt: skip
     uris = [f"{small_folder}/{name}.jpg" for name in ("a", "b", "d", "gone")]
 
     def check(rows: list[Row]) -> None:
@@ -506,6 +611,7 @@ def test_audit_images_works_in_any_pipeline(small_folder: Path, weights_uri: str
         ({"patches": 7}, ConfigError),
         ({"threshold": -1}, ConfigError),
         ({"max_pixels": 0}, ConfigError),
+        ({"estimators": ["exif"]}, ConfigError),
         ({"weights": "gone.keras"}, WeightsError),
     ],
 )

@@ -3,7 +3,10 @@ import re
 import struct
 import threading
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 
+import jpeglib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,10 +23,12 @@ from image_files import (
     png,
     with_size,
 )
+from pictures import load_original
 from PIL import Image
 
 from q1net_core.decode import Limits, decode
 from q1net_core.errors import ConfigError, ImageError
+from q1net_core.lattice import estimate_lattice
 from q1net_core.records import DecodedImage, Status
 
 ALPHA = Image.fromarray(np.dstack([np.asarray(PHOTO), np.arange(40 * 56, dtype=np.uint32).reshape(40, 56) % 256])
@@ -100,6 +105,48 @@ def test_cmyk_jpeg(inverted: bool) -> None:
         with Image.open(io.BytesIO(ycck)) as image:
             np.testing.assert_array_equal(decode(ycck).pixels, pixels_of(image))
         assert (decode(ycck).pixels != decoded.pixels).any()
+
+
+# What each kind of plane holds of the picture that was compressed, before its compression.
+PLANES = {
+    "CMYK": (lambda: PHOTO.convert("CMYK"), {}),
+    "black alone": (lambda: Image.merge("CMYK", [Image.new("L", PHOTO.size, 3)] * 3 + [PHOTO.convert("L")]), {}),
+    "RGB": (lambda: PHOTO, {"keep_rgb": True}),
+}
+
+
+@pytest.mark.parametrize(("make", "options"), PLANES.values(), ids=PLANES)
+def test_planes_coded_each_by_itself_are_kept_apart_the_busiest(
+    make: Callable[[], Image.Image], options: dict[str, bool]
+) -> None:
+    image = make()
+    encoded = encode(image, "JPEG", quality=90, **options)
+    decoded = decode(encoded)
+    assert decoded.coded.shape == decoded.pixels.shape
+    planes = np.asarray(Image.open(io.BytesIO(encoded)))
+    busiest = planes[..., planes.reshape(-1, planes.shape[2]).std(axis=0).argmax()]
+    assert busiest.std() > 10
+    assert np.array_equal(decoded.coded, np.stack([busiest] * 3, axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("file", "lattice"),
+    [("L", None), ("RGB", None), ("PNG", None), ("YCCK", 70), ("YCCK of mozjpeg", 61)],
+)
+def test_the_luma_that_was_coded_can_be_found(file: str, lattice: int | None, tmp_path: Path) -> None:
+    """YCCK is YCbCr of the inverted inks, and black; all else needs nothing apart from its pixels."""
+    if file.startswith("YCCK"):
+        inks = np.asarray(Image.fromarray(load_original("camera/airplane.png")).convert("CMYK")).copy()
+        with jpeglib.version("mozjpeg403" if "mozjpeg" in file else "6b"):
+            jpeg = jpeglib.from_spatial(inks, in_color_space=jpeglib.JCS_CMYK)
+            jpeg.jpeg_color_space = jpeglib.JCS_YCCK
+            jpeg.write_spatial(str(tmp_path / "ycck.jpg"), qt=70)
+        decoded = decode((tmp_path / "ycck.jpg").read_bytes())
+        assert decoded.mode == "CMYK"
+        assert estimate_lattice(decoded.coded).quality == lattice
+    else:
+        format, mode = ("PNG", "RGB") if file == "PNG" else ("JPEG", file)
+        assert decode(encode(PHOTO.convert(mode), format)).coded is None
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "AVIF"])

@@ -1,5 +1,6 @@
 """The reference estimate of one image: each failure becomes a record, and batches split back by image."""
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from q1net_core.decode import Limits
 from q1net_core.errors import ConfigError
 from q1net_core.estimator import (
     EstimatorConfig,
+    choose_grid,
     estimate_image,
     fuse_predictions,
     predict_patches,
@@ -24,6 +26,7 @@ from q1net_core.records import (
     ImageInfo,
     ImagePatches,
     ImageRecord,
+    LatticeEstimate,
     ListedImage,
     PatchPredictions,
     Status,
@@ -75,6 +78,69 @@ def test_photograph_gets_the_estimate_of_its_patches() -> None:
     assert (record.info.width, record.info.height, record.info.format, record.info.mode) == (768, 512, "JPEG", "RGB")
     assert record.estimate.patches == 16
     assert record.estimate.quality == pytest.approx(np.median(quality[confidence > 50]))
+
+
+def test_the_lattice_chooses_the_grid_of_the_patches() -> None:
+    path = PHOTOGRAPHS / "messenger" / "chalet.png"
+    sampled = sample_image(ListedImage(str(path)), path.read_bytes(), CONFIG)
+    assert (sampled.info.lattice.quality, sampled.info.lattice.grid) == (50, (5, 3))
+    pixels = np.asarray(Image.open(path))
+    assert np.array_equal(sampled.patches, sample_patches(pixels, 16, (5, 3)))
+    alone = sample_image(ListedImage(str(path)), path.read_bytes(), replace(CONFIG, estimators=("q1net",)))
+    assert alone.info.lattice == LatticeEstimate()
+    assert np.array_equal(alone.patches, sample_patches(pixels, 16))
+
+
+@pytest.mark.parametrize(
+    ("found", "height", "width", "expected"),
+    [
+        ((5, 3), 64, 64, (5, 3)),
+        (None, 64, 64, (0, 0)),
+        # Above phase 0 the only patch that fits is not on the found grid.
+        ((3, 3), 20, 20, (0, 0)),
+        ((4, 4), 20, 20, (4, 4)),
+    ],
+)
+def test_the_grid_of_the_patches_leaves_room_for_one(
+    found: tuple[int, int] | None, height: int, width: int, expected: tuple[int, int]
+) -> None:
+    assert choose_grid(found, height, width) == expected
+
+
+def test_where_q1net_is_not_wanted_the_record_is_finished_without_it() -> None:
+    path = PHOTOGRAPHS / "camera" / "lighthouse.jpg"
+    config = replace(CONFIG, estimators=("lattice",))
+    record = sample_image(ListedImage(str(path)), path.read_bytes(), config)
+    assert isinstance(record, ImageRecord)
+    assert (record.status, record.estimate, record.info.lattice.quality) == (Status.OK, None, 85)
+    model = FakeModel()
+    assert estimate_image(ListedImage(str(path)), model, config) == record
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize(("name", "calls"), [("camera/lighthouse.jpg", 0), ("camera/airplane.png", 1)])
+def test_in_a_cascade_q1net_is_asked_only_where_the_lattice_abstains(name: str, calls: int) -> None:
+    model = FakeModel()
+    record = estimate_image(ListedImage(str(PHOTOGRAPHS / name)), model, replace(CONFIG, cascade=True))
+    assert model.calls == calls
+    both = estimate_image(ListedImage(str(PHOTOGRAPHS / name)), FakeModel(), CONFIG)
+    assert record == (replace(both, estimate=None) if calls == 0 else both)
+
+
+@pytest.mark.parametrize("estimators", [("lattice",), ("q1net",), ("lattice", "q1net")])
+def test_the_same_images_are_too_small_whatever_runs(estimators: tuple[str, ...], tmp_path: Path) -> None:
+    config = replace(CONFIG, estimators=estimators)
+    assert estimate(encode(19, 30, "PNG"), tmp_path, config).status is Status.TOO_SMALL
+    assert estimate(encode(20, 20, "PNG"), tmp_path, config).status is Status.OK
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "RGB"])
+def test_the_lattice_of_planes_that_were_coded_each_by_itself(mode: str, tmp_path: Path) -> None:
+    buffer = BytesIO()
+    picture = Image.open(PHOTOGRAPHS / "camera" / "airplane.png").convert(mode)
+    picture.save(buffer, "JPEG", quality=70, keep_rgb=True)
+    record = estimate(buffer.getvalue(), tmp_path)
+    assert (record.info.mode, record.info.lattice.quality, record.info.lattice.grid) == (mode, 70, (0, 0))
 
 
 def test_file_that_is_gone_is_missing(tmp_path: Path) -> None:
@@ -165,6 +231,9 @@ def test_no_confident_patch_is_ok_without_an_estimate() -> None:
         ({"threshold": 100.0}, r"threshold is 100\.0"),
         ({"threshold": -1.0}, r"threshold is -1\.0"),
         ({"threshold": float("nan")}, "threshold is nan"),
+        ({"estimators": ()}, "estimators are none; expected some of lattice, q1net"),
+        ({"estimators": ("lattice", "exif")}, "estimators are lattice, exif; expected some of"),
+        ({"estimators": ("lattice",), "cascade": True}, "cascade needs both estimators, lattice and q1net"),
         ({"fusion": "mean"}, "fusion is 'mean'; expected one of trimmed, weighted, paper"),
     ],
 )

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from q1net_core.estimator import configure, estimate_image
-from q1net_core.records import ImageRecord, ListedImage, Status
+from q1net_core.records import ImageRecord, ListedImage, Status, Verdict
+from q1net_core.verdict import answer, judge
 from q1net_core.weights import PACKAGED, Q1Net, packaged_variants, read_weights
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
@@ -33,7 +34,7 @@ def test_the_header_says_what_the_table_says(row: dict[str, str], records: dict[
 
 @pytest.mark.parametrize(
     "row",
-    [row for row in TRUTH if row["quality"] and (row["grid_x"], row["grid_y"]) == ("0", "0")],
+    [row for row in TRUTH if row["quality"]],
     ids=lambda row: row["file"],
 )
 def test_the_pixels_show_the_quality_they_were_compressed_at(
@@ -43,6 +44,25 @@ def test_the_pixels_show_the_quality_they_were_compressed_at(
     assert record.status is Status.OK
     assert record.estimate is not None
     assert record.estimate.quality == pytest.approx(float(row["quality"]), abs=4)
+    assert answer(record.info.lattice, record.estimate) == (float(row["quality"]), "lattice")
+
+
+@pytest.mark.parametrize("row", TRUTH, ids=lambda row: row["file"])
+def test_the_lattice_and_the_verdict_are_true(row: dict[str, str], records: dict[str, ImageRecord]) -> None:
+    record, lattice = records[row["file"]], records[row["file"]].info.lattice
+    if not row["grid_x"]:
+        assert (lattice.quality, judge(record)) == (None, Verdict.PRISTINE)
+        return
+    assert lattice.grid == (int(row["grid_x"]), int(row["grid_y"]))
+    # The one table that is not libjpeg's is in its file's header, as the nearest level.
+    assert lattice.quality == float(row["quality"] or row["header_quality"])
+    if not row["header_quality"]:
+        expected = Verdict.STRIPPED
+    elif row["quality"] and row["quality"] != row["header_quality"]:
+        expected = Verdict.RECOMPRESSED
+    else:
+        expected = Verdict.SINGLE
+    assert judge(record) is expected
 
 
 def test_packaged_weights_have_the_sha256_of_their_card_and_a_place_in_the_model_card() -> None:
