@@ -13,9 +13,11 @@ from pipelines.counters import COUNTERS
 from pipelines.shard_files import SHARD_SCHEMA
 from pipelines.tables import AUDIT_SCHEMA
 from q1net_core.codecs import CODECS
+from q1net_core.estimator import ESTIMATORS
 from q1net_core.jpeg_header import HEADER_MATCHES
+from q1net_core.lattice_tables import known_tables
 from q1net_core.model import VARIANTS
-from q1net_core.records import Status
+from q1net_core.records import Status, Verdict
 from training import __main__ as train
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +64,18 @@ def test_columns_are_documented_in_order_with_their_types() -> None:
 
 def test_statuses_are_documented() -> None:
     assert list(table("status")) == [status.value for status in Status]
+
+
+def test_verdicts_and_estimators_are_documented() -> None:
+    assert list(table("verdict")) == [verdict.value for verdict in Verdict]
+    documented = re.search(r"\| `--estimators NAMES` \| .*?`([\w,]+)`", section("Audit"))
+    assert documented is not None
+    assert tuple(documented[1].split(",")) == ESTIMATORS
+
+
+def test_the_tables_that_the_lattice_knows_are_documented() -> None:
+    families = {known.family for known in known_tables()} | {"custom"}
+    assert set(re.findall(r"`(\w+)`", " ".join(table("column")["lattice_match"]))) == families
 
 
 def test_counters_are_documented_with_their_meaning() -> None:
@@ -173,7 +187,7 @@ def test_the_demo_output_has_the_lines_a_run_prints() -> None:
     shown = README.split("<!-- demo -->\n```\n", 1)[1].split("```", 1)[0]
     files = sorted(path for path in (ROOT / "tests/photographs").glob("*/*") if path.suffix in (".jpg", ".png"))
     lines = shown.splitlines()
-    assert lines[0].split() == ["image", "status", "format", "header", "quality", "confidence", "patches"]
+    assert lines[0].split() == ["image", "status", "format", "header", "lattice", "q1net", "quality", "verdict"]
     assert [line.split()[0] for line in lines[2 : 2 + len(files)]] == [
         str(path.relative_to(ROOT / "tests/photographs")) for path in files
     ]
