@@ -4,14 +4,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from pipelines.cli import main
 from pipelines.predict import to_line
 from pipelines.tables import AUDIT_SCHEMA, Stamp, to_row
+from q1net_core.decode import decode
 from q1net_core.estimator import configure, estimate_image
-from q1net_core.overlay import LEGEND_HEIGHT
+from q1net_core.overlay import LEGEND_HEIGHT, draw_overlay
+from q1net_core.patches import sample_blocks, sample_patches
 from q1net_core.records import Estimate, ImageInfo, ImageRecord, LatticeEstimate, ListedImage, Status
 from q1net_core.storage import list_images
 from q1net_core.weights import Q1Net, read_weights
@@ -94,6 +97,17 @@ def test_the_overlay_is_a_png_of_the_image_and_its_scale(folder: Path, weights_u
     with Image.open(out) as drawn:
         assert drawn.format == "PNG"
         assert drawn.size == (80, 80 + LEGEND_HEIGHT)
+
+
+def test_the_overlay_shows_the_patches_on_the_grid_that_was_found(folder: Path, weights_uri: str) -> None:
+    path, out = PHOTOGRAPHS / "messenger" / "chalet.png", folder / "overlay.png"
+    assert main(["predict", str(path), "--overlay", str(out), "--weights", weights_uri]) == 0
+    pixels, weights = decode(path.read_bytes()).pixels, read_weights(weights_uri)
+    rule = weights.rule()
+    quality, confidence = Q1Net(weights).predict(sample_patches(pixels, grid=(5, 3)))
+    blocks = sample_blocks(*pixels.shape[:2], grid=(5, 3))
+    expected = draw_overlay(pixels, blocks, quality, confidence, rule.threshold)
+    assert np.array_equal(np.asarray(Image.open(out)), expected)
 
 
 def test_an_overlay_of_several_images_is_refused_before_any_is_read(
