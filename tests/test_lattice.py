@@ -125,6 +125,15 @@ def test_a_table_of_nobody_is_custom_with_its_steps(name: str, table: list[int])
     assert estimate.quality == estimate.last_quality == pytest.approx(fit_luma_quality(tuple(table)), abs=1)
 
 
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_ties_are_broken_where_one_block_of_the_picture_can(name: str, level: int) -> None:
+    pixels = compress(load_original(name), level)
+    assert not np.array_equal(pixels, compress(load_original(name), 3 - level))
+    estimate = estimate_lattice(pixels)
+    assert (estimate.quality, estimate.ties) == (level, ())
+
+
 def test_levels_that_leave_the_same_pixels_are_ties() -> None:
     # The tables of levels 1 and 2 differ in one low frequency alone, which is zero throughout this part.
     part = load_original("camera/airplane.png")[96:192, 144:240]

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from pictures import compress, load_original
+from pictures import ORIGINALS, compress, load_original
 
+from q1net_core.grid import find_grid
 from q1net_core.lattice import estimate_lattice
 from q1net_core.lattice_history import find_first_table, normal_cdf
-from q1net_core.lattice_scores import choose_blocks
+from q1net_core.lattice_scores import Coefficients, choose_blocks
 from q1net_core.lattice_tables import KnownTable, known_tables
 from q1net_core.records import UInt8Array
 
@@ -17,6 +18,10 @@ SOURCES = ("camera/airplane.png", BUSY)
 
 def libjpeg(level: int) -> KnownTable:
     return known_tables()[level - 1]
+
+
+def busy_blocks(pixels: UInt8Array) -> list[Coefficients]:
+    return choose_blocks(pixels, find_grid(pixels))
 
 
 def twice(name: str, first: int, last: int) -> UInt8Array:
@@ -39,10 +44,10 @@ def test_a_finer_first_compression_leaves_nothing_to_see(name: str, first: int, 
     assert (estimate.quality, estimate.last_quality) == (last, last)
 
 
-@pytest.mark.parametrize("level", [10, 25, 50, 75, 90, 98])
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("level", [2, 4, 7, 10, 25, 50, 75, 90, 98])
+@pytest.mark.parametrize("name", ORIGINALS)
 def test_one_compression_has_none_before_it(name: str, level: int) -> None:
-    groups = choose_blocks(compress(load_original(name), level), 0, 0)
+    groups = busy_blocks(compress(load_original(name), level))
     assert find_first_table(groups, libjpeg(level)) is None
 
 
@@ -53,7 +58,7 @@ def test_a_first_compression_on_another_grid_is_no_lattice_of_this_one() -> None
 
 
 def test_a_table_coarser_than_all_others_has_none_before_it() -> None:
-    groups = choose_blocks(compress(load_original(BUSY), 1), 0, 0)
+    groups = busy_blocks(compress(load_original(BUSY), 1))
     assert find_first_table(groups, libjpeg(1)) is None
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import compress, load_original, make_texture
 
+from q1net_core.grid import Grid, cut_luma, measure_activity, transform
 from q1net_core.lattice_scores import (
     BINS_PER_UNIT,
     BLOCKS,
@@ -13,6 +14,7 @@ from q1net_core.lattice_scores import (
     Coefficients,
     NoiseModel,
     choose_blocks,
+    choose_telling_blocks,
     laplace_decay,
     laplace_likelihood,
     lookup,
@@ -24,9 +26,14 @@ from q1net_core.lattice_scores import (
     wrap,
 )
 from q1net_core.lattice_tables import AC, pair_steps
-from q1net_core.records import Float32Array
+from q1net_core.records import Float32Array, UInt8Array
 
 NOISES = {"regular": regular_noise(), "sparse": sparse_noise()}
+
+
+def place_grid(pixels: UInt8Array, x: int = 0, y: int = 0) -> Grid:
+    """The grid of a phase, as find_grid gives it."""
+    return Grid(x, y, 0.0, measure_activity(pixels, x, y))
 
 
 def laplace(rng: np.random.Generator, decay: float, shape: tuple[int, ...]) -> Float32Array:
@@ -97,7 +104,7 @@ def test_blocks_are_the_busiest_ones_regular_and_sparse_apart() -> None:
     pixels[:32] = compress(load_original("messenger/houses.jpg"), 80)[96:128]
     # Equal columns: these vary along one axis only.
     pixels[360:] = np.tile(np.arange(60, 140, 10, dtype=np.uint8)[:, None, None], (5, 384, 3))
-    regular, sparse = choose_blocks(pixels, 0, 0)
+    regular, sparse = choose_blocks(pixels, place_grid(pixels))
     assert (regular.noise, sparse.noise) == (regular_noise(), sparse_noise())
     assert regular.magnitudes.shape[0] == sparse.magnitudes.shape[0] == 64
     assert 0 < regular.magnitudes.shape[1] < BLOCKS
@@ -111,8 +118,22 @@ def test_blocks_are_the_busiest_ones_regular_and_sparse_apart() -> None:
 
 def test_pictures_without_a_usable_block_give_none() -> None:
     for pixels in (np.full((64, 64, 3), 255, np.uint8), np.full((64, 64, 3), 90, np.uint8), make_texture(0, 7, 90)):
-        assert choose_blocks(pixels, 0, 0) == []
-    assert choose_blocks(make_texture(0, 12, 90), 0, 5) == []
+        assert choose_blocks(pixels, place_grid(pixels)) == []
+    low = make_texture(0, 12, 90)
+    assert choose_blocks(low, place_grid(low, 0, 5)) == []
+
+
+def test_telling_blocks_are_those_with_most_at_the_frequencies_asked_for() -> None:
+    pixels = compress(load_original("messenger/houses.jpg"), 80)[2:, 3:]
+    grid = place_grid(pixels, 5, 6)
+    for frequencies in (np.array([2]), np.array([8, 16])):
+        (chosen,) = choose_telling_blocks(pixels, grid, frequencies, 50)
+        most = chosen.magnitudes[frequencies].max(axis=0)
+        assert most.shape == (50,)
+        assert (np.diff(most) <= 0).all()
+        rows, columns = np.nonzero(grid.activity)
+        everywhere = np.abs(transform(cut_luma(pixels, rows * 8 + 6, columns * 8 + 5, 8)))[:, frequencies].max(axis=1)
+        assert most.tolist() == pytest.approx(np.sort(everywhere)[::-1][:50].tolist())
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 9, 30])
