@@ -37,13 +37,17 @@ def _dct_matrix() -> Float32Array:
 DCT = _dct_matrix()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """Phase of the block grid, ``x`` and ``y`` of 0..7, and by how many deviations of chance it beats the next."""
+    """Phase of the block grid, ``x`` and ``y`` of 0..7, and by how many deviations of chance it beats the next.
+
+    ``activity`` is that of the blocks on this grid, see measure_activity.
+    """
 
     x: int
     y: int
     prominence: float
+    activity: UInt8Array
 
 
 def luma_of(pixels: UInt8Array) -> npt.NDArray[np.int32]:
@@ -103,11 +107,11 @@ def find_grid(pixels: UInt8Array) -> Grid:
     """
     activity = measure_activity(pixels)
     if min(activity.shape) < 2:
-        return Grid(0, 0, 0.0)
+        return Grid(0, 0, 0.0, activity)
     pairs = np.minimum(activity[:-1], activity[1:])
     tops, lefts = busiest(np.minimum(pairs[:, :-1], pairs[:, 1:]), WINDOWS)
     if len(tops) == 0:
-        return Grid(0, 0, 0.0)
+        return Grid(0, 0, 0.0, activity)
     windows = cut_luma(pixels, tops * BLOCK, lefts * BLOCK, WINDOW)
     blocks = np.lib.stride_tricks.sliding_window_view(windows, (BLOCK, BLOCK), axis=(1, 2))
     coefficients = transform(blocks.transpose(1, 2, 0, 3, 4).reshape(-1, BLOCK, BLOCK))[:, 1:].reshape(PHASES, -1)
@@ -119,4 +123,5 @@ def find_grid(pixels: UInt8Array) -> Grid:
     best = int(np.argmax(scores))
     others = np.delete(scores, best)
     prominence = float((scores[best] - others.max()) / chance)
-    return Grid(best % BLOCK, best // BLOCK, prominence)
+    y, x = divmod(best, BLOCK)
+    return Grid(x, y, prominence, measure_activity(pixels, x, y) if best else activity)

@@ -9,14 +9,21 @@ there. Constants were set on the validation images, never on the test images.
 Source: Fan and de Queiroz, TIP 2003 (the idea); Neelamani et al., TIP 2006 (tables as a dictionary).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from q1net_core.grid import find_grid
+from q1net_core.grid import Grid, find_grid
 from q1net_core.lattice_history import find_first_table
-from q1net_core.lattice_scores import Coefficients, PairScores, choose_blocks, score_pairs, score_without_lattice
+from q1net_core.lattice_scores import (
+    Coefficients,
+    PairScores,
+    choose_blocks,
+    choose_telling_blocks,
+    score_pairs,
+    score_without_lattice,
+)
 from q1net_core.lattice_tables import AC, KnownTable, all_steps, fit_quality, known_tables, pair_steps, screening_pairs
 from q1net_core.records import LatticeEstimate, UInt8Array
 
@@ -64,10 +71,12 @@ def estimate_lattice(pixels: UInt8Array) -> LatticeEstimate:
         pixels: uint8 [height, width, 3], as decoded, not altered since.
     """
     grid = find_grid(pixels)
-    groups = choose_blocks(pixels, grid.x, grid.y)
+    groups = choose_blocks(pixels, grid)
     if not groups:
         return LatticeEstimate()
     last, evidence = fit_known_tables(groups)
+    if last is not None and last.ties:
+        last = break_ties(last, pixels, grid)
     first = find_first_table(groups, last.table) if last is not None else None
     if last is not None and (first is not None or last.explained >= MIN_EXPLAINED):
         span = {table.quality for table in (last.table, *last.ties)}
@@ -131,6 +140,24 @@ def fit_known_tables(groups: list[Coefficients]) -> tuple[TableFit | None, float
     ties = tuple(known_tables()[chosen[index]] for index in others if gaps[index] < MIN_MARGIN)
     margin = min((float(gaps[index]) for index in others if np.isfinite(gaps[index])), default=SCREENED_GAP)
     return TableFit(known_tables()[chosen[best]], margin, ties, float(explained)), float(evidence[best])
+
+
+def break_ties(fit: TableFit, pixels: UInt8Array, grid: Grid) -> TableFit:
+    """The same with fewer ties, by the blocks of the whole picture that have most where the tied tables differ.
+
+    Levels 1 and 2 differ in one step, that of a pattern which seldom is among the busiest blocks.
+    """
+    tables = (fit.table, *fit.ties)
+    steps = np.array([table.steps for table in tables], np.intp)
+    frequencies = AC[(steps[:, AC] != steps[0, AC]).any(axis=0)]
+    pairs = pair_steps(steps, frequencies)
+    scores = score_pairs(choose_telling_blocks(pixels, grid, frequencies), pairs).likelihood[pairs.rows].sum(axis=1)
+    best, *others = np.argsort(-scores, kind="stable")
+    gaps = scores[best] - scores
+    if gaps[others[0]] < MIN_MARGIN:
+        return fit
+    ties = tuple(tables[index] for index in others if gaps[index] < MIN_MARGIN)
+    return replace(fit, table=tables[best], margin=float(gaps[others[0]]), ties=ties)
 
 
 def evidence_of(scores: PairScores, rows: IntArray) -> Array:

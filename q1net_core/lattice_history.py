@@ -8,12 +8,13 @@ Coefficients that were multiples of s1 and are then rounded to multiples of s2 <
 import numpy as np
 import numpy.typing as npt
 
-from q1net_core.lattice_scores import Coefficients
+from q1net_core.lattice_scores import Coefficients, laplace_decay
 from q1net_core.lattice_tables import KnownTable, known_tables, screening_pairs
 
 Array = npt.NDArray[np.float64]
 
 HISTORY_BLOCKS = 128
+LARGEST_MULTIPLE = 63
 # What the first decoder's rounding adds before the second compression, and how often something else happens.
 NOISE = 0.4
 OUTLIERS = 0.05
@@ -37,23 +38,36 @@ def find_first_table(groups: list[Coefficients], last: KnownTable) -> KnownTable
         last: the table of the last compression.
     """
     pairs = screening_pairs()
-    last_steps = np.array(last.steps, np.float64)[pairs.frequencies]
-    coarser = np.flatnonzero(pairs.steps >= COARSER * last_steps)
+    last_steps = np.array(last.steps, np.float64)
+    coarser = np.flatnonzero(pairs.steps >= COARSER * last_steps[pairs.frequencies])
     if len(coarser) == 0:
         return None
-    first, second = pairs.steps[coarser, None].astype(np.float64), last_steps[coarser, None]
-    magnitudes = np.concatenate([group.magnitudes[:, :HISTORY_BLOCKS] for group in groups], axis=1)
-    values = np.rint(magnitudes[pairs.frequencies[coarser]] / second) * second
+    frequencies, rows = np.unique(pairs.frequencies[coarser], return_inverse=True)
+    magnitudes = np.concatenate([group.magnitudes[frequencies, :HISTORY_BLOCKS] for group in groups], axis=1)
+    found = np.rint(magnitudes / last_steps[frequencies, None])
+    # What is judged depends on a frequency's multiples alone, so that each is judged once and counted.
+    multiples = np.arange(1, LARGEST_MULTIPLE + 1)
+    places = np.minimum(found, LARGEST_MULTIPLE + 1).astype(np.intp)
+    places += np.arange(len(frequencies))[:, None] * (LARGEST_MULTIPLE + 2)
+    shape = (len(frequencies), LARGEST_MULTIPLE + 2)
+    counts = np.bincount(places.ravel(), minlength=shape[0] * shape[1]).reshape(shape)[rows, 1:-1]
+    usual = laplace_decay(found.mean(axis=1, dtype=np.float64))[rows, None] ** multiples
+
+    first, second = pairs.steps[coarser, None].astype(np.float64), last_steps[pairs.frequencies[coarser], None]
+    values = multiples * second
     distance = np.abs(values - np.rint(values / first) * first)
     inside = normal_cdf((distance + second / 2) / NOISE) - normal_cdf((distance - second / 2) / NOISE)
-    chance = second / first
-    gain = np.log((1 - OUTLIERS) * inside + OUTLIERS * chance) - np.log(chance)
-    active = values > 0
+    # Where a single step can come from the first table, it tells nothing: most coefficients have no more anyway.
+    telling = (multiples > 1) | (inside < 0.5)
+    counts, usual = counts * telling, usual * telling
+    # Of coefficients compressed once, how many lie where the first table could have put them.
+    chance = (inside * usual).sum(axis=1, keepdims=True) / usual.sum(axis=1, keepdims=True)
+    gain = np.log((1 - OUTLIERS) * inside / chance + OUTLIERS)
     gains, possible = np.zeros(len(pairs.steps)), np.zeros(len(pairs.steps))
-    gains[coarser] = (gain * active).sum(axis=1)
-    possible[coarser] = active.sum(axis=1) * -np.log(chance[:, 0])
+    gains[coarser] = (gain * counts).sum(axis=1)
+    possible[coarser] = counts.sum(axis=1) * -np.log(chance[:, 0])
     by_table, most = gains[pairs.rows].sum(axis=1), possible[pairs.rows].sum(axis=1)
     best = int(np.argmax(by_table))
-    if by_table[best] < MIN_GAIN or by_table[best] < MIN_EVIDENCE * most[best]:
+    if by_table[best] < max(MIN_GAIN, MIN_EVIDENCE * most[best]):
         return None
     return known_tables()[best]

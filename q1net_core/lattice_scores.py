@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from q1net_core.grid import busiest, cut_luma, measure_activity, transform
+from q1net_core.grid import Grid, busiest, cut_luma, measure_activity, transform
 from q1net_core.lattice_tables import Pairs
 from q1net_core.patches import BLOCK
 from q1net_core.records import Float32Array, UInt8Array
@@ -18,6 +18,7 @@ Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 
 BLOCKS = 256
+TELLING_CANDIDATES = 1 << 14
 # A block whose rows or whose columns are nearly equal has few coefficients; their rounding errors go together.
 SPARSE_ACTIVITY = 1.0
 # Below this step the noise reaches the neighbouring multiples.
@@ -97,12 +98,12 @@ def sparse_noise() -> NoiseModel:
     return model_noise(((0.4, 0.25), (0.4, 0.6), (0.2, 1.1)), outliers=0.003)
 
 
-def choose_blocks(pixels: UInt8Array, x: int, y: int, count: int = BLOCKS) -> list[Coefficients]:
-    """Coefficients of the busiest unclipped blocks on the grid of phase (x, y), regular and sparse blocks apart."""
-    rows, columns = busiest(measure_activity(pixels, x, y), 2 * count)
+def choose_blocks(pixels: UInt8Array, grid: Grid, count: int = BLOCKS) -> list[Coefficients]:
+    """Coefficients of the busiest unclipped blocks on a grid of these pixels, regular and sparse blocks apart."""
+    rows, columns = busiest(grid.activity, 2 * count)
     if len(rows) == 0:
         return []
-    luma = cut_luma(pixels, rows * BLOCK + y, columns * BLOCK + x, BLOCK)
+    luma = cut_luma(pixels, rows * BLOCK + grid.y, columns * BLOCK + grid.x, BLOCK)
     down = np.abs(np.diff(luma, axis=1)).sum(axis=(1, 2))
     across = np.abs(np.diff(luma, axis=2)).sum(axis=(1, 2))
     activity = np.minimum(down, across) / (BLOCK * (BLOCK - 1))
@@ -113,6 +114,18 @@ def choose_blocks(pixels: UInt8Array, x: int, y: int, count: int = BLOCKS) -> li
         for kind, noise in ((regular, regular_noise()), (~regular, sparse_noise()))
         if kind.any()
     ]
+
+
+def choose_telling_blocks(
+    pixels: UInt8Array, grid: Grid, frequencies: IntArray, count: int = BLOCKS
+) -> list[Coefficients]:
+    """Coefficients of the unclipped blocks that have most at some frequencies, also of blocks with equal rows."""
+    across = measure_activity(pixels.transpose(1, 0, 2), grid.y, grid.x).T
+    rows, columns = busiest(np.maximum(grid.activity, across), TELLING_CANDIDATES)
+    luma = cut_luma(pixels, rows * BLOCK + grid.y, columns * BLOCK + grid.x, BLOCK)
+    magnitudes = np.abs(transform(luma)).T
+    order = np.argsort(-magnitudes[frequencies].max(axis=0), kind="stable")[:count]
+    return [Coefficients(np.ascontiguousarray(magnitudes[:, order]), sparse_noise())]
 
 
 def laplace_decay(mean: Array) -> Array:

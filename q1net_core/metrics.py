@@ -144,9 +144,10 @@ class QualityErrors:
     def band(self, low: int, high: int) -> dict[str, float | int | None]:
         """Metrics over the true levels ``low``..``high``; errors in levels.
 
-        ``mae`` is the mean absolute error, ``bias`` the mean signed one, estimate minus truth. ``sde`` is the standard deviation of the absolute errors, as the reference implementation computes it, and
-        ``sde_signed`` that of the signed ones; these, and the shares ``exact`` and ``within_1`` (of rounded estimates), are
-        over images with an estimate and None without any. ``missing`` is the share without estimate.
+        ``mae`` is the mean absolute error, ``bias`` the mean signed one, estimate minus truth. ``sde`` is the standard
+        deviation of the absolute errors, as the reference implementation computes it, and ``sde_signed`` that of the
+        signed ones; these, and the shares ``exact`` and ``within_1`` (of rounded estimates), are over images with an
+        estimate and None without any. ``missing`` is the share without estimate.
         """
         part = slice(low - 1, high)
         confusion = self.confusion[part]
