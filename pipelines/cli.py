@@ -4,7 +4,7 @@ import os
 import sys
 from importlib import import_module
 
-from pipelines.quiet import drop_import_notices
+from pipelines.quiet import drop_beam_notices
 
 # Each value is a module with ``run(argv) -> exit status``; imported only when asked for, since Beam takes seconds.
 COMMANDS = {
@@ -27,7 +27,7 @@ USAGE = "\n".join(
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    drop_import_notices()
+    drop_beam_notices()
     arguments = sys.argv[1:] if argv is None else argv
     if arguments in (["-h"], ["--help"]):
         print(USAGE)

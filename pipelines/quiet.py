@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,6 +39,11 @@ def start_quietly() -> None:
         keras.ops.zeros(1)
 
 
-def drop_import_notices() -> None:
-    """Without its Google Cloud extra, Beam warns at import of clients that nobody asked for."""
-    logging.getLogger().addFilter(lambda record: "apitools not found" not in str(record.msg))
+# Beam's, of clients without its Google Cloud extra, and of memory it could not measure around a model's loading.
+NOTICES = ("apitools not found", "Resource module is not available")
+
+
+def drop_beam_notices() -> None:
+    """Beam warns of clients that nobody asked for, and of curves that it fits to the times of its batches."""
+    logging.getLogger().addFilter(lambda record: not any(notice in str(record.msg) for notice in NOTICES))
+    warnings.filterwarnings("ignore", module=r"apache_beam\.transforms\.util")

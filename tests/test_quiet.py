@@ -2,11 +2,12 @@
 
 import logging
 import os
+import warnings
 import sys
 
 import pytest
 
-from pipelines.quiet import drop_import_notices, hold_back_stderr
+from pipelines.quiet import drop_beam_notices, hold_back_stderr
 
 
 def test_native_notices_are_held_back(capfd: pytest.CaptureFixture[str]) -> None:
@@ -23,12 +24,16 @@ def test_notices_are_shown_when_the_block_fails(capfd: pytest.CaptureFixture[str
     assert capfd.readouterr().err == "why it failed\nafter\n"
 
 
-def test_only_the_one_notice_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_known_notices_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
     root = logging.getLogger()
     before = list(root.filters)
-    drop_import_notices()
+    drop_beam_notices()
     try:
         root.warning("apitools not found or something")
+        root.warning("Resource module is not available for current platform")
+        warnings.warn_explicit("a fit", RuntimeWarning, "util.py", 1, module="apache_beam.transforms.util")
+        with pytest.warns(RuntimeWarning, match="a real one"):
+            warnings.warn_explicit("a real one", RuntimeWarning, "other.py", 1, module="somewhere")
         root.warning("a real warning")
     finally:
         root.filters[:] = before
