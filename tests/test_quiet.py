@@ -2,8 +2,8 @@
 
 import logging
 import os
-import warnings
 import sys
+import warnings
 
 import pytest
 
