@@ -175,7 +175,9 @@ def build(root: beam.Pipeline, config: EvaluateConfig, images: list[ListedImage]
     named = (config.conditions,) if config.study == "stress" else ()
     compressed = read.read | "Compress" >> beam.FlatMap(compress, config.levels, config.patches, *named)
     finished = [read.finished]
-    if len(config.sizes) == 1:
+    if config.study == "stress" and config.estimator == "q1net":
+        patches = compressed | "SampleOnGrid" >> beam.FlatMap(steps.sample_on_grid, config.patches)
+    elif len(config.sizes) == 1:
         rule = estimators[0][1] if estimators else EstimatorConfig(0, estimators=ESTIMATORS["lattice"])
         sampled = compressed | "SamplePatches" >> SamplePatches(rule)
         patches = sampled.sampled

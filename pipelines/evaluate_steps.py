@@ -80,6 +80,14 @@ def sample_sizes(encoded: Encoded, sizes: tuple[int, ...]) -> Iterator[ImagePatc
         yield ImagePatches(label(encoded[0], patches=size), ImageInfo(), patches)
 
 
+def sample_on_grid(encoded: Encoded, patches: int) -> Iterator[ImagePatches]:
+    """A file whose label names its block grid, if one is left -> its patches on that grid."""
+    pixels = read_pixels(encoded)
+    x, y = read_label(encoded[0])["grid"] or (0, 0)
+    with usable(encoded[0]):
+        yield ImagePatches(encoded[0], ImageInfo(), sample_patches(pixels, patches, (x, y)))
+
+
 def quality_of(record: ImageRecord) -> float | None:
     """The answer that is judged: an audit's."""
     return answer(record.info.lattice, record.estimate)[0]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipelines.cli import main
 from pipelines.evaluate import EvaluateConfig, evaluate
-from pipelines.evaluate_steps import label
+from pipelines.evaluate_steps import label, read_label, sample_on_grid
 from pipelines.stress import CONDITIONS, Sample, crop, draw_finer, levels_of, make_samples, standard
 from pipelines.stress_results import STRESS_SCHEMA, Outcomes, add_outcomes, describe
 from q1net_core.codecs import encode_jpeg, load
@@ -24,6 +24,7 @@ from q1net_core.estimator import EstimatorConfig, sample_image
 from q1net_core.jpeg_header import read_jpeg_header
 from q1net_core.jpeg_tables import PHOTOSHOP_TABLES
 from q1net_core.metrics import UNITS
+from q1net_core.patches import sample_patches
 from q1net_core.records import Estimate, ImageInfo, ImageRecord, LatticeEstimate, ListedImage, Status, UInt8Array
 
 PHOTOGRAPH = Path(__file__).parent / "photographs" / "camera" / "airplane.png"
@@ -245,3 +246,14 @@ def test_any_number_of_threads_and_both_estimators_give_one_result(
     assert (full["exact"], full["phase_right"]) == (1, 1)
     # Q1Net answers where the lattice abstains.
     assert resized["false_accepts"] == resized["accepted"] > 0
+
+
+@pytest.mark.parametrize("condition", ["crop-128-random", "never"])
+def test_q1net_alone_is_told_the_grid_where_one_is_left(condition: str, lossless: Path) -> None:
+    image = ListedImage(str(lossless / "airplane.png"))
+    (encoded,) = make_samples((image, (lossless / "airplane.png").read_bytes()), (40,), 64, (condition,))
+    (sampled,) = sample_on_grid(encoded, 64)
+    grid = read_label(encoded[0])["grid"]
+    assert (grid is None) is (condition == "never")
+    x, y = grid or (0, 0)
+    assert np.array_equal(sampled.patches, sample_patches(decode(encoded[1]).pixels, 64, (x, y)))
