@@ -19,7 +19,7 @@ IntArray = npt.NDArray[np.intp]
 
 # A window of this size holds one block at each of the 64 phases.
 WINDOW = 2 * BLOCK - 1
-WINDOWS = 64
+WINDOWS = 96
 PHASES = BLOCK * BLOCK
 # Coefficients nearer to zero than this are counted as zero: two standard deviations of the decoder's rounding.
 ZERO = 0.6

@@ -10,11 +10,12 @@ Source: Fan and de Queiroz, TIP 2003 (the idea); Neelamani et al., TIP 2006 (tab
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
-from q1net_core.grid import Grid, find_grid
+from q1net_core.grid import Grid, find_grid, measure_activity
 from q1net_core.lattice_history import find_first_table
 from q1net_core.lattice_scores import (
     Coefficients,
@@ -24,7 +25,17 @@ from q1net_core.lattice_scores import (
     score_pairs,
     score_without_lattice,
 )
-from q1net_core.lattice_tables import AC, KnownTable, all_steps, fit_quality, known_tables, pair_steps, screening_pairs
+from q1net_core.lattice_tables import (
+    AC,
+    KnownTable,
+    Pairs,
+    all_pairs,
+    fit_quality,
+    known_tables,
+    pair_steps,
+    screening_pairs,
+    select_pairs,
+)
 from q1net_core.records import LatticeEstimate, UInt8Array
 
 Array = npt.NDArray[np.float64]
@@ -71,6 +82,16 @@ def estimate_lattice(pixels: UInt8Array) -> LatticeEstimate:
         pixels: uint8 [height, width, 3], as decoded, not altered since.
     """
     grid = find_grid(pixels)
+    found = estimate_on_grid(pixels, grid)
+    if found.quality is None and (grid.x, grid.y) != (0, 0):
+        # Where little stands out, a wrong phase may be found; files start on their grid.
+        at_start = estimate_on_grid(pixels, Grid(0, 0, 0.0, measure_activity(pixels)))
+        return found if at_start.quality is None else at_start
+    return found
+
+
+def estimate_on_grid(pixels: UInt8Array, grid: Grid) -> LatticeEstimate:
+    """The same for a known grid of these pixels."""
     groups = choose_blocks(pixels, grid)
     if not groups:
         return LatticeEstimate()
@@ -127,7 +148,7 @@ def fit_known_tables(groups: list[Coefficients]) -> tuple[TableFit | None, float
     chosen = np.sort(order[: min(wanted, int(np.isfinite(scores).sum()))])
     explained = (scores[order[0]] - without) / max(free - without, 1e-9)
 
-    pairs = pair_steps(all_steps()[chosen], AC)
+    pairs = select_pairs(all_pairs(), chosen)
     close = score_pairs(groups, pairs)
     scores, evidence = close.likelihood[pairs.rows].sum(axis=1), evidence_of(close, pairs.rows)
     scores[evidence < MIN_EVIDENCE] = -np.inf
@@ -167,10 +188,15 @@ def evidence_of(scores: PairScores, rows: IntArray) -> Array:
     return ratio
 
 
+@cache
+def free_pairs() -> Pairs:
+    """Every step at every frequency but DC, one row a step."""
+    return pair_steps(np.broadcast_to(CUSTOM_STEPS[:, None], (len(CUSTOM_STEPS), 64)), AC)
+
+
 def fit_free_steps(groups: list[Coefficients]) -> tuple[IntArray, float] | None:
     """The best step of each frequency for itself, int [64] with 0 where nothing tells, and its evidence; or None."""
-    steps = np.broadcast_to(CUSTOM_STEPS[:, None], (len(CUSTOM_STEPS), 64))
-    pairs = pair_steps(steps, AC)
+    pairs = free_pairs()
     scores = score_pairs(groups, pairs)
     likelihood = scores.likelihood[pairs.rows]
     best = likelihood.argmax(axis=0)

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from q1net_core.lattice_scores import Coefficients, laplace_decay
 from q1net_core.lattice_tables import KnownTable, known_tables, screening_pairs
+from q1net_core.records import Float32Array
 
 Array = npt.NDArray[np.float64]
 
 HISTORY_BLOCKS = 128
-LARGEST_MULTIPLE = 63
+LARGEST_MULTIPLE = 40
 # What the first decoder's rounding adds before the second compression, and how often something else happens.
 NOISE = 0.4
 OUTLIERS = 0.05
@@ -25,9 +26,10 @@ MIN_GAIN = 40.0
 MIN_EVIDENCE = 0.6
 
 
-def normal_cdf(z: Array) -> Array:
+def normal_cdf(z: Float32Array) -> Float32Array:
     """The normal distribution function, to 0.01: a logistic curve."""
-    return 1 / (1 + np.exp(np.clip(-1.702 * z, -60, 60)))
+    share: Float32Array = 1 / (1 + np.exp(np.clip(np.float32(-1.702) * z, -60, 60)))
+    return share
 
 
 def find_first_table(groups: list[Coefficients], last: KnownTable) -> KnownTable | None:
@@ -53,8 +55,8 @@ def find_first_table(groups: list[Coefficients], last: KnownTable) -> KnownTable
     counts = np.bincount(places.ravel(), minlength=shape[0] * shape[1]).reshape(shape)[rows, 1:-1]
     usual = laplace_decay(found.mean(axis=1, dtype=np.float64))[rows, None] ** multiples
 
-    first, second = pairs.steps[coarser, None].astype(np.float64), last_steps[pairs.frequencies[coarser], None]
-    values = multiples * second
+    first, second = pairs.steps[coarser, None], last_steps[pairs.frequencies[coarser], None].astype(np.float32)
+    values = multiples.astype(np.float32) * second
     distance = np.abs(values - np.rint(values / first) * first)
     inside = normal_cdf((distance + second / 2) / NOISE) - normal_cdf((distance - second / 2) / NOISE)
     # Where a single step can come from the first table, it tells nothing: most coefficients have no more anyway.

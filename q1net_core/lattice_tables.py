@@ -98,6 +98,18 @@ SCREENED = AC[:20]
 
 
 @cache
+def all_pairs() -> Pairs:
+    """The pairs of all known tables at all frequencies but the first, DC."""
+    return pair_steps(all_steps(), AC)
+
+
+def select_pairs(pairs: Pairs, tables: IntArray) -> Pairs:
+    """Only the pairs that some of the tables have, ``tables`` int [T], and their rows."""
+    used, rows = np.unique(pairs.rows[tables], return_inverse=True)
+    return Pairs(pairs.frequencies[used], pairs.steps[used], rows.reshape(len(tables), -1))
+
+
+@cache
 def screening_pairs() -> Pairs:
     """The pairs of all known tables at the screened frequencies."""
     return pair_steps(all_steps(), SCREENED)

@@ -15,7 +15,17 @@ from q1net_core.jpeg_tables import (
     mozjpeg_table,
     standard_tables,
 )
-from q1net_core.lattice_tables import AC, SCREENED, all_steps, fit_quality, known_tables, pair_steps, screening_pairs
+from q1net_core.lattice_tables import (
+    AC,
+    SCREENED,
+    all_pairs,
+    all_steps,
+    fit_quality,
+    known_tables,
+    pair_steps,
+    screening_pairs,
+    select_pairs,
+)
 
 
 def libjpeg(level: int) -> Table:
@@ -82,3 +92,11 @@ def test_steps_between_two_levels_mean_the_nearer_one(level: int) -> None:
     steps = standard_tables(level)[0].copy()
     steps[2] += 1
     assert abs(fit_quality(steps) - level) <= 1
+
+
+@given(st.lists(st.integers(0, len(known_tables()) - 1), min_size=1, max_size=20, unique=True))
+def test_some_tables_have_their_own_pairs_each_once(tables: list[int]) -> None:
+    pairs = select_pairs(all_pairs(), np.array(tables))
+    assert np.array_equal(pairs.steps[pairs.rows], all_steps()[tables][:, AC])
+    assert np.array_equal(pairs.frequencies[pairs.rows], np.broadcast_to(AC, pairs.rows.shape))
+    assert len({*zip(pairs.frequencies.tolist(), pairs.steps.tolist(), strict=True)}) == len(pairs.steps)
