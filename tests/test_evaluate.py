@@ -13,7 +13,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
 from pipelines.cli import main
-from pipelines.evaluate import ESTIMATORS, SIZES, EvaluateConfig, evaluate, parse, parse_levels, read_estimators
+from pipelines.evaluate import evaluate, parse, parse_levels, read_estimators
+from pipelines.evaluate_config import ESTIMATORS, SIZES, EvaluateConfig
 from pipelines.evaluate_steps import describe
 from pipelines.evaluate_tables import (
     BANDS_SCHEMA,

@@ -14,7 +14,8 @@ from pictures import make_picture
 from PIL import Image
 
 from pipelines.cli import main
-from pipelines.evaluate import EvaluateConfig, evaluate
+from pipelines.evaluate import evaluate
+from pipelines.evaluate_config import EvaluateConfig
 from pipelines.evaluate_steps import label, read_label, sample_on_grid
 from pipelines.stress import CONDITIONS, Sample, crop, draw_finer, levels_of, make_samples, standard
 from pipelines.stress_results import STRESS_SCHEMA, Outcomes, add_outcomes, describe
