@@ -100,8 +100,7 @@ def estimate_on_grid(pixels: UInt8Array, grid: Grid) -> LatticeEstimate:
         last = break_ties(last, pixels, grid)
     first = find_first_table(groups, last.table) if last is not None else None
     if last is not None and (first is not None or last.explained >= MIN_EXPLAINED):
-        span = {table.quality for table in (last.table, *last.ties)}
-        if first is None and (max(span) - min(span) > TIE_SPAN or len({t.family for t in last.ties} - {"exact"})):
+        if first is None and not is_answer(last):
             return LatticeEstimate(evidence=evidence)
         answer = first or last.table
         return LatticeEstimate(
@@ -127,6 +126,12 @@ def estimate_on_grid(pixels: UInt8Array, grid: Grid) -> LatticeEstimate:
             grid=(grid.x, grid.y),
         )
     return LatticeEstimate(evidence=evidence)
+
+
+def is_answer(fit: TableFit) -> bool:
+    """Whether nothing ties but neighbouring levels of libjpeg."""
+    qualities = [table.quality for table in (fit.table, *fit.ties)]
+    return max(qualities) - min(qualities) <= TIE_SPAN and all(table.family == "exact" for table in fit.ties)
 
 
 def fit_known_tables(groups: list[Coefficients]) -> tuple[TableFit | None, float]:

@@ -92,6 +92,7 @@ def pair_steps(steps: IntArray, frequencies: IntArray) -> Pairs:
     return Pairs(np.concatenate(chosen), np.concatenate(values).astype(np.float32), rows)
 
 
+# All frequencies but the mean of a block, DC: that changes with brightness, the others do not.
 AC = np.array(ZIGZAG[1:], np.intp)
 # The lowest frequencies decide which tables are worth a closer look.
 SCREENED = AC[:20]

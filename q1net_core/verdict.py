@@ -5,7 +5,7 @@ Layer: standard library and records only. Never an average: an answer has one so
 
 from q1net_core.records import Estimate, ImageInfo, ImageRecord, JpegHeader, LatticeEstimate, Status, Verdict
 
-# Q1Net's answers are this near to the truth on photographs, in levels; beyond, header and pixels disagree.
+# Levels between Q1Net's answer and the header's: so near they agree, so far below the pixels were compressed harder.
 AGREEMENT = 3.0
 DISAGREEMENT = 8.0
 # Q1Net takes pictures that were never compressed for at least this.
