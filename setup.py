@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "q1net_core/__init__.py").read_text())[1]
@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.11,<3.14",
-    packages=["q1net_core", "pipelines", "training"],
+    packages=find_packages(include=["q1net_core*", "pipelines*", "training*"]),
     package_data={"q1net_core": ["weights/*", "data/*.json", "data/*.png", "py.typed"]},
     install_requires=[
         "apache-beam>=2.77,<2.78",

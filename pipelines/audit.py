@@ -16,12 +16,12 @@ from pipelines.inference import Q1NetHandler
 from pipelines.quiet import start_quietly
 from pipelines.transforms import EstimateImages
 from q1net_core import storage
-from q1net_core.decode import Limits
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import ESTIMATORS, configure
+from q1net_core.images.decode import Limits
+from q1net_core.network.weights import load_model, packaged_variants, read_weights
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import ListedImage
-from q1net_core.weights import load_model, packaged_variants, read_weights
 
 DEFAULT_WEIGHTS = "q1net-k8"
 # Up to here people see every image on the screen; beyond, the summary.

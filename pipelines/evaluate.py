@@ -32,9 +32,9 @@ from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import EstimatorConfig, configure
 from q1net_core.fusion import FUSIONS
 from q1net_core.metrics import QualityErrors
+from q1net_core.network.weights import WeightsFile, packaged_variants, read_weights
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import ListedImage
-from q1net_core.weights import WeightsFile, packaged_variants, read_weights
 
 
 def write_errors(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipelines import photoshop, stress
-from q1net_core.codecs import CODECS
+from q1net_core.codecs.base import CODECS
 from q1net_core.errors import ConfigError
 from q1net_core.patches import DEFAULT_PATCHES, PATCHES_PER_SIDE
 

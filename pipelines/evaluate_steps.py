@@ -11,9 +11,9 @@ from typing import Any
 from pipelines import photoshop
 from pipelines.transforms import Encoded
 from q1net_core import storage
-from q1net_core.codecs import encode_jpeg
-from q1net_core.decode import decode
+from q1net_core.codecs.base import encode_jpeg
 from q1net_core.errors import ImageError
+from q1net_core.images.decode import decode
 from q1net_core.metrics import BANDS, LEVELS, QualityErrors
 from q1net_core.patches import sample_patches
 from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, ListedImage, Status, UInt8Array

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from pipelines import figures, photoshop, text
 from q1net_core import storage
 from q1net_core.estimator import EstimatorConfig, fuse_predictions, predict_patches
+from q1net_core.network.weights import Q1Net, WeightsFile
 from q1net_core.patches import DEFAULT_PATCHES, PATCH
 from q1net_core.records import ImageInfo, ImagePatches, ListedImage
-from q1net_core.weights import Q1Net, WeightsFile
 
 Row = dict[str, Any]
 Cells = list[tuple[str, ...]]
@@ -156,7 +156,7 @@ def time_estimate(file: WeightsFile, config: EstimatorConfig) -> float:
 
 def count_parameters(variant: str) -> int:
     """Parameters of a variant's network."""
-    from q1net_core.model import VARIANTS, build_model
+    from q1net_core.network.q1net import VARIANTS, build_model
 
     return int(build_model(VARIANTS[variant]).count_params())
 

@@ -22,9 +22,9 @@ from PIL import Image
 from pipelines.quiet import hold_back_stderr, start_quietly
 from q1net_core import storage
 from q1net_core.errors import ConfigError, Q1NetError, WeightsError
+from q1net_core.network.weights import load_model, read_weights
 from q1net_core.patches import PATCH
 from q1net_core.records import Float32Array, UInt8Array
-from q1net_core.weights import load_model, read_weights
 
 # Levels by which an exported model may differ, on any patch: a hundredth of what could ever be seen in an estimate.
 TOLERANCE = 0.01

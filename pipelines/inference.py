@@ -34,8 +34,8 @@ class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
 
     def load_model(self) -> PatchModel:
         """Read, verify, load; heavy imports happen here, on the workers that predict, and nowhere else."""
+        from q1net_core.network.weights import PATCHES_PER_CALL, Q1Net, read_weights
         from q1net_core.patches import DEFAULT_PATCHES
-        from q1net_core.weights import PATCHES_PER_CALL, Q1Net, read_weights
 
         share_accelerator()
         file = read_weights(self.weights)

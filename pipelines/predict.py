@@ -13,13 +13,13 @@ from pipelines import tables, text
 from pipelines.quiet import start_quietly
 from pipelines.sources import list_inputs
 from q1net_core import storage
-from q1net_core.decode import decode
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import EstimatorConfig, choose_grid, configure, estimate_image
+from q1net_core.images.decode import decode
+from q1net_core.network.weights import Q1Net, read_weights
 from q1net_core.overlay import draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
 from q1net_core.records import ListedImage, Status
-from q1net_core.weights import Q1Net, read_weights
 
 
 def make_parser() -> argparse.ArgumentParser:

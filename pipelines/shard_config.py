@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from pipelines.shard_files import FORMATS
-from q1net_core.codecs import CODECS
+from q1net_core.codecs.base import CODECS
+from q1net_core.codecs.places import PHASES
 from q1net_core.errors import ConfigError
-from q1net_core.places import PHASES
 
 # What happens to "lossless" images whose pixels lie on the lattice of an earlier JPEG compression.
 SCREENS = ("report", "drop")

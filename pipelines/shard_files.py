@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from q1net_core.codecs.places import phases_of
 from q1net_core.patches import PATCH, IntArray
-from q1net_core.places import phases_of
 from q1net_core.records import UInt8Array
 
 PATCH_BYTES = PATCH * PATCH * 3

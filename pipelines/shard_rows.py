@@ -22,10 +22,10 @@ from pipelines.shard_config import ShardsConfig
 from pipelines.shard_files import FORMATS, ShardRows, to_table
 from pipelines.shard_sources import SHARES, Source, fingerprint_of, load_pixels
 from q1net_core import __version__, storage
-from q1net_core.codecs import CODECS
-from q1net_core.decode import Limits
+from q1net_core.codecs.base import CODECS
+from q1net_core.codecs.places import compress_places, draw_places
 from q1net_core.errors import ImageError
-from q1net_core.places import compress_places, draw_places
+from q1net_core.images.decode import Limits
 from q1net_core.records import UInt8Array
 
 Key = tuple[str, int]

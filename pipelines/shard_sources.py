@@ -13,11 +13,11 @@ from pipelines import counters, tables
 from pipelines.shard_config import ShardsConfig
 from pipelines.transforms import FINISHED, Encoded, ReadImages
 from q1net_core import storage
-from q1net_core.codecs import CODECS
-from q1net_core.decode import decode
+from q1net_core.codecs.base import CODECS
+from q1net_core.codecs.places import check_room
 from q1net_core.errors import ImageError
-from q1net_core.lattice import estimate_lattice
-from q1net_core.places import check_room
+from q1net_core.images.decode import decode
+from q1net_core.lattice.estimate import estimate_lattice
 from q1net_core.records import ImageRecord, ListedImage, Status, UInt8Array
 
 # Shares of an unknown corpus, as the paper splits DIV2K: 700, 100, 100.

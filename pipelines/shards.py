@@ -21,9 +21,9 @@ from pipelines.shard_files import FORMATS, PATCH_BYTES
 from pipelines.shard_rows import Shard, WriteShards, commit
 from pipelines.shard_sources import SCREENED, SHARES, UNUSABLE, SurveyImages, describe_unusable, refuse_unusable
 from q1net_core import storage
-from q1net_core.codecs import CODECS
+from q1net_core.codecs.base import CODECS
+from q1net_core.codecs.places import PHASES
 from q1net_core.errors import ConfigError
-from q1net_core.places import PHASES
 
 # The local runner shuffles in memory, and was seen to hold up to eight times the bytes of the patches.
 MEMORY_PER_BYTE = 16

@@ -13,9 +13,9 @@ from PIL import Image
 
 from pipelines.evaluate_steps import label, read_pixels
 from pipelines.transforms import Encoded
-from q1net_core.codecs import CODECS, encode_jpeg, encode_tables, load, mozjpeg_tables, save
-from q1net_core.jpeg_tables import PHOTOSHOP_TABLES, SAVE_FOR_WEB_TABLES, Table, TablePair, standard_tables
-from q1net_core.lattice_tables import KnownTable, known_tables
+from q1net_core.codecs.base import CODECS, encode_jpeg, encode_tables, load, mozjpeg_tables, save
+from q1net_core.jpeg.tables import PHOTOSHOP_TABLES, SAVE_FOR_WEB_TABLES, Table, TablePair, standard_tables
+from q1net_core.lattice.dictionary import KnownTable, known_tables
 from q1net_core.patches import BLOCK
 from q1net_core.records import UInt8Array
 

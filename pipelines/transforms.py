@@ -16,8 +16,8 @@ from apache_beam.pvalue import TaggedOutput
 from pipelines import counters
 from pipelines.inference import Q1NetHandler
 from q1net_core import estimator
-from q1net_core.decode import Limits
 from q1net_core.estimator import EstimatorConfig
+from q1net_core.images.decode import Limits
 from q1net_core.records import ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
 
 FINISHED = "finished"

@@ -12,10 +12,10 @@ from typing import Protocol
 import numpy as np
 
 from q1net_core import fusion, storage
-from q1net_core.decode import Limits, decode
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.jpeg_header import read_jpeg_header
-from q1net_core.lattice import estimate_lattice
+from q1net_core.images.decode import Limits, decode
+from q1net_core.jpeg.header import read_jpeg_header
+from q1net_core.lattice.estimate import estimate_lattice
 from q1net_core.patches import DEFAULT_PATCHES, check_patch_fits, patch_fits, sample_patches, side_of
 from q1net_core.records import (
     Calibration,

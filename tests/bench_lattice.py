@@ -17,8 +17,8 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from q1net_core.grid import find_grid
-from q1net_core.lattice import estimate_lattice
+from q1net_core.lattice.estimate import estimate_lattice
+from q1net_core.lattice.grid import find_grid
 from q1net_core.records import UInt8Array
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"

@@ -15,9 +15,9 @@ from PIL import Image
 
 from pipelines.shard_config import ShardsConfig
 from pipelines.shards import make_shards
-from q1net_core.codecs import CODECS, Codec
+from q1net_core.codecs.base import CODECS, Codec
+from q1net_core.codecs.places import PHASES, compress_places, draw_places
 from q1net_core.patches import PATCH, IntArray, cut_windows
-from q1net_core.places import PHASES, compress_places, draw_places
 from q1net_core.records import UInt8Array
 
 PHOTOGRAPH = Path(__file__).parent / "photographs" / "camera" / "airplane.png"

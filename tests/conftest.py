@@ -15,8 +15,8 @@ def weights_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Untrained weights whose answers differ from patch to patch; the threshold of 60 leaves some of them out."""
     import keras
 
-    from q1net_core.model import VARIANTS, build_model
-    from q1net_core.weights import write_weights
+    from q1net_core.network.q1net import VARIANTS, build_model
+    from q1net_core.network.weights import write_weights
 
     variant = "q1net-no-bottleneck"
     keras.utils.set_random_seed(7)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from q1net_core.decode import Limits, decode
 from q1net_core.errors import ImageError
+from q1net_core.images.decode import Limits, decode
 from q1net_core.records import Status, UInt8Array
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from q1net_core.decode import decode
-from q1net_core.jpeg_header import read_jpeg_header
-from q1net_core.jpeg_tables import PHOTOSHOP_TABLES
+from q1net_core.images.decode import decode
+from q1net_core.jpeg.header import read_jpeg_header
+from q1net_core.jpeg.tables import PHOTOSHOP_TABLES
 from q1net_core.patches import sample_patches
 from q1net_core.records import UInt8Array
 

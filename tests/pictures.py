@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from q1net_core.decode import decode
+from q1net_core.images.decode import decode
 from q1net_core.records import UInt8Array
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"

@@ -31,7 +31,7 @@ from pipelines.tables import AUDIT_SCHEMA, Row, Stamp, read_run, to_row
 from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import estimate_image
-from q1net_core.weights import Q1Net, read_weights
+from q1net_core.network.weights import Q1Net, read_weights
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
 ONE_THREAD = ["--direct_num_workers=1", "--direct_running_mode=in_memory"]

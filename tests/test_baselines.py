@@ -9,7 +9,7 @@ import pytest
 from pictures import make_picture
 from PIL import Image
 
-from q1net_core.model import VARIANTS
+from q1net_core.network.q1net import VARIANTS
 from training import __main__ as command
 from training import baselines
 from training.baselines import ABLATIONS, COLUMNS, SELECTIONS, evaluate, measure_gradient, to_markdown

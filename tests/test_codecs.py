@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pictures import make_texture
 from PIL import Image
 
-from q1net_core import video
-from q1net_core.codecs import (
+from q1net_core.codecs import video
+from q1net_core.codecs.base import (
     CODECS,
     SAMPLINGS,
     Codec,
@@ -27,8 +27,8 @@ from q1net_core.codecs import (
     tile_spans,
 )
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.jpeg_header import read_jpeg_header
-from q1net_core.jpeg_tables import PHOTOSHOP_TABLES, SAVE_FOR_WEB_TABLES, TablePair
+from q1net_core.jpeg.header import read_jpeg_header
+from q1net_core.jpeg.tables import PHOTOSHOP_TABLES, SAVE_FOR_WEB_TABLES, TablePair
 from q1net_core.patches import PATCH, cut_windows, sample_blocks
 from q1net_core.records import Status, UInt8Array
 

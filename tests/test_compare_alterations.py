@@ -6,7 +6,7 @@ import pytest
 from pictures import make_picture
 from PIL import Image
 
-from q1net_core.weights import load_model, read_weights
+from q1net_core.network.weights import load_model, read_weights
 from training.alterations import ALTERATIONS
 from training.compare_alterations import PATCHES, run
 from training.dataset import altered_set, load_corpus

@@ -26,9 +26,9 @@ from image_files import (
 from pictures import load_original
 from PIL import Image
 
-from q1net_core.decode import Limits, decode
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.lattice import estimate_lattice
+from q1net_core.images.decode import Limits, decode
+from q1net_core.lattice.estimate import estimate_lattice
 from q1net_core.records import DecodedImage, Status
 
 ALPHA = Image.fromarray(np.dstack([np.asarray(PHOTO), np.arange(40 * 56, dtype=np.uint32).reshape(40, 56) % 256])

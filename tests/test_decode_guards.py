@@ -10,7 +10,7 @@ import pytest
 from image_files import FLAT, OPAQUE_FORMATS, PHOTO, encode, failure, ordinary, pixels_of, with_size
 from PIL import Image
 
-from q1net_core.decode import Limits, decode
+from q1net_core.images.decode import Limits, decode
 from q1net_core.records import Status
 
 

@@ -12,11 +12,11 @@ from pipelines import audit, cli, evaluate, export, predict, shards, stress
 from pipelines.counters import COUNTERS
 from pipelines.shard_files import SHARD_SCHEMA
 from pipelines.tables import AUDIT_SCHEMA
-from q1net_core.codecs import CODECS
+from q1net_core.codecs.base import CODECS
 from q1net_core.estimator import ESTIMATORS
-from q1net_core.jpeg_header import HEADER_MATCHES
-from q1net_core.lattice_tables import known_tables
-from q1net_core.model import VARIANTS
+from q1net_core.jpeg.header import HEADER_MATCHES
+from q1net_core.lattice.dictionary import known_tables
+from q1net_core.network.q1net import VARIANTS
 from q1net_core.records import Status, Verdict
 from training import __main__ as train
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from q1net_core.decode import Limits
 from q1net_core.errors import ConfigError
 from q1net_core.estimator import (
     EstimatorConfig,
@@ -19,6 +18,7 @@ from q1net_core.estimator import (
     read_image,
     sample_image,
 )
+from q1net_core.images.decode import Limits
 from q1net_core.patches import sample_patches
 from q1net_core.records import (
     Estimate,

@@ -26,13 +26,13 @@ from pipelines.evaluate_tables import (
     band_cells,
 )
 from q1net_core import storage
-from q1net_core.codecs import encode_jpeg
+from q1net_core.codecs.base import encode_jpeg
 from q1net_core.errors import ConfigError
 from q1net_core.estimator import EstimatorConfig, estimate_image, fuse_predictions, predict_patches, sample_image
 from q1net_core.metrics import BANDS, QualityErrors
+from q1net_core.network.weights import Q1Net, packaged_variants, read_weights
 from q1net_core.records import ImagePatches, ListedImage
 from q1net_core.verdict import answer
-from q1net_core.weights import Q1Net, packaged_variants, read_weights
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
 LEVELS = (8, 50, 93)

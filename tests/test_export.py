@@ -14,7 +14,7 @@ from make_photographs import make_mosaic
 from pipelines import export
 from pipelines.cli import main
 from q1net_core import storage
-from q1net_core.weights import Q1Net, read_weights
+from q1net_core.network.weights import Q1Net, read_weights
 
 
 @pytest.mark.parametrize("name", export.FORMATS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pictures import ORIGINALS, compress, encode_jpeg, load_original, make_picture, make_texture
 from PIL import Image
 
-from q1net_core.grid import DCT, Grid, busiest, cut_luma, find_grid, luma_of, measure_activity, transform
+from q1net_core.lattice.grid import DCT, Grid, busiest, cut_luma, find_grid, luma_of, measure_activity, transform
 from q1net_core.records import UInt8Array
 
 

@@ -13,8 +13,8 @@ from pipelines.counters import tally
 from pipelines.inference import ACCELERATOR_IMAGES_PER_BATCH, IMAGES_PER_BATCH, Q1NetHandler
 from q1net_core.errors import WeightsError
 from q1net_core.estimator import PatchModel
+from q1net_core.network.weights import PATCHES_PER_CALL, Q1Net, read_weights
 from q1net_core.records import Float32Array, ImageInfo, ImagePatches, ListedImage, UInt8Array
-from q1net_core.weights import PATCHES_PER_CALL, Q1Net, read_weights
 
 SIZES = (1, 16, 256, 100, 300, 9)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from q1net_core.jpeg_header import (
+from q1net_core.jpeg.header import (
     HEADER_MATCHES,
     fingerprint_tables,
     mozjpeg_quality,
@@ -18,7 +18,7 @@ from q1net_core.jpeg_header import (
     photoshop_level,
     read_jpeg_header,
 )
-from q1net_core.jpeg_tables import (
+from q1net_core.jpeg.tables import (
     LEVELS,
     LIBJPEG_9_CHROMA,
     PHOTOSHOP_TABLES,

@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.JpegPresets import presets
 
 from q1net_core.errors import ConfigError
-from q1net_core.jpeg_tables import (
+from q1net_core.jpeg.tables import (
     ANNEX_K_CHROMA,
     ANNEX_K_LUMA,
     LEVELS,

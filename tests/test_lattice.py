@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from pictures import ORIGINALS, PHOTOGRAPHS, compress, load_original, make_picture
 from PIL import Image
 
-from q1net_core.decode import decode
-from q1net_core.jpeg_tables import (
+from q1net_core.images.decode import decode
+from q1net_core.jpeg.tables import (
     PHOTOSHOP_TABLES,
     SAVE_FOR_WEB_TABLES,
     fit_luma_quality,
     mozjpeg_table,
     standard_tables,
 )
-from q1net_core.lattice import estimate_lattice
-from q1net_core.lattice_tables import fit_quality
+from q1net_core.lattice.dictionary import fit_quality
+from q1net_core.lattice.estimate import estimate_lattice
 from q1net_core.records import LatticeEstimate, UInt8Array
 
 BUSY = "messenger/houses.jpg"

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from pictures import ORIGINALS, compress, load_original
 
-from q1net_core.grid import find_grid
-from q1net_core.lattice import estimate_lattice
-from q1net_core.lattice_history import find_first_table, normal_cdf
-from q1net_core.lattice_scores import Coefficients, choose_blocks
-from q1net_core.lattice_tables import KnownTable, known_tables
+from q1net_core.lattice.dictionary import KnownTable, known_tables
+from q1net_core.lattice.double_compression import find_first_table, normal_cdf
+from q1net_core.lattice.estimate import estimate_lattice
+from q1net_core.lattice.grid import find_grid
+from q1net_core.lattice.likelihood import Coefficients, choose_blocks
 from q1net_core.records import UInt8Array
 
 BUSY = "messenger/houses.jpg"

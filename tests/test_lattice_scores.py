@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import compress, load_original, make_texture
 
-from q1net_core.grid import Grid, cut_luma, measure_activity, transform
-from q1net_core.lattice_scores import (
+from q1net_core.lattice.dictionary import AC, pair_steps
+from q1net_core.lattice.grid import Grid, cut_luma, measure_activity, transform
+from q1net_core.lattice.likelihood import (
     BINS_PER_UNIT,
     BLOCKS,
     LARGEST_STEP,
@@ -25,7 +26,6 @@ from q1net_core.lattice_scores import (
     sparse_noise,
     wrap,
 )
-from q1net_core.lattice_tables import AC, pair_steps
 from q1net_core.records import Float32Array, UInt8Array
 
 NOISES = {"regular": regular_noise(), "sparse": sparse_noise()}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from q1net_core.jpeg_tables import (
+from q1net_core.jpeg.tables import (
     LEVELS,
     LOWEST_FREQUENCIES,
     PHOTOSHOP_TABLES,
@@ -15,7 +15,7 @@ from q1net_core.jpeg_tables import (
     mozjpeg_table,
     standard_tables,
 )
-from q1net_core.lattice_tables import (
+from q1net_core.lattice.dictionary import (
     AC,
     SCREENED,
     all_pairs,

@@ -82,10 +82,10 @@ def test_pillow_is_the_only_decoder_of_images() -> None:
     calls = ("decode_image", "decode_jpeg", "decode_png", "image_dataset_from_directory", "load_img", "imread")
     assert [name for name, path in MODULES.items() if any(call in path.read_text() for call in calls)] == []
     # Q1Net and the lattice see the pixels of one module; video frames are pixels that a codec made, never an input.
-    assert importers("av") == {"q1net_core.video"}
-    judges = {"q1net_core.estimator", "q1net_core.grid", "q1net_core.lattice", "pipelines.transforms"}
+    assert importers("av") == {"q1net_core.codecs.video"}
+    judges = {"q1net_core.estimator", "q1net_core.lattice.grid", "q1net_core.lattice.estimate", "pipelines.transforms"}
     assert all("PIL" not in packages(module) for module in judges)
-    assert "q1net_core.decode.decode" in imported("q1net_core.estimator")
+    assert "q1net_core.images.decode.decode" in imported("q1net_core.estimator")
 
 
 def test_only_storage_knows_fsspec() -> None:
@@ -96,9 +96,9 @@ def test_only_storage_knows_fsspec() -> None:
 
 def test_keras_is_for_models_and_training() -> None:
     core = {module for module in MODULES if module.startswith("q1net_core")}
-    assert core & importers("keras") == {"q1net_core.model", "q1net_core.weights"}
-    assert core & importers("keras", inside_functions=False) == {"q1net_core.model"}
-    assert core & (importers("tensorflow") | importers("jax")) == {"q1net_core.weights"}
+    assert core & importers("keras") == {"q1net_core.network.q1net", "q1net_core.network.weights"}
+    assert core & importers("keras", inside_functions=False) == {"q1net_core.network.q1net"}
+    assert core & (importers("tensorflow") | importers("jax")) == {"q1net_core.network.weights"}
     for framework in FRAMEWORKS:
         at_the_top = importers(framework, inside_functions=False)
         assert not any(module.startswith("pipelines") for module in at_the_top)
@@ -106,9 +106,9 @@ def test_keras_is_for_models_and_training() -> None:
 
 def test_the_model_is_loaded_lazily_by_whoever_needs_no_keras() -> None:
     for module in MODULES:
-        if not module.startswith("training") and module != "q1net_core.model":
+        if not module.startswith("training") and module != "q1net_core.network.q1net":
             top = imported(module, inside_functions=False)
-            assert not any(name.startswith(("q1net_core.model", "training")) for name in top), module
+            assert not any(name.startswith(("q1net_core.network.q1net", "training")) for name in top), module
 
 
 def test_beam_is_for_pipelines_and_arrow_for_tables_and_shards() -> None:

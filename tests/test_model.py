@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from q1net_core.errors import ConfigError
-from q1net_core.model import VARIANTS, ModelConfig, build_model
+from q1net_core.network.q1net import VARIANTS, ModelConfig, build_model
 
 # Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
 NUMPY_COPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"

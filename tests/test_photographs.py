@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from q1net_core.estimator import configure, estimate_image
+from q1net_core.network.weights import PACKAGED, Q1Net, packaged_variants, read_weights
 from q1net_core.records import ImageRecord, ListedImage, Status, Verdict
 from q1net_core.verdict import answer, judge
-from q1net_core.weights import PACKAGED, Q1Net, packaged_variants, read_weights
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
 TRUTH = list(csv.DictReader((PHOTOGRAPHS / "truth.csv").read_text().splitlines()))

@@ -13,10 +13,10 @@ from PIL import Image
 from pipelines import photoshop
 from pipelines.cli import main
 from q1net_core.estimator import EstimatorConfig, fuse_predictions, predict_patches, sample_image
-from q1net_core.jpeg_header import read_jpeg_header
-from q1net_core.jpeg_tables import PHOTOSHOP_TABLES
+from q1net_core.jpeg.header import read_jpeg_header
+from q1net_core.jpeg.tables import PHOTOSHOP_TABLES
+from q1net_core.network.weights import Q1Net, read_weights
 from q1net_core.records import ImagePatches, ListedImage
-from q1net_core.weights import Q1Net, read_weights
 
 PHOTOGRAPH = Path(__file__).parent / "photographs/camera/airplane.png"
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pictures import make_texture
 from PIL import Image
 
-from q1net_core.codecs import CODECS, Codec
+from q1net_core.codecs.base import CODECS, Codec
+from q1net_core.codecs.places import PHASES, check_room, compress_places, draw_place, draw_places, phases_of
 from q1net_core.errors import ConfigError, ImageError
 from q1net_core.patches import PATCH, cut_windows
-from q1net_core.places import PHASES, check_room, compress_places, draw_place, draw_places, phases_of
 from q1net_core.records import Status, UInt8Array
 
 PHOTOGRAPH = Path(__file__).parent / "photographs" / "camera" / "airplane.png"

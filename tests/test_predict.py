@@ -11,13 +11,13 @@ from PIL import Image
 from pipelines.cli import main
 from pipelines.predict import to_line
 from pipelines.tables import AUDIT_SCHEMA, Stamp, to_row
-from q1net_core.decode import decode
 from q1net_core.estimator import configure, estimate_image
+from q1net_core.images.decode import decode
+from q1net_core.network.weights import Q1Net, read_weights
 from q1net_core.overlay import LEGEND_HEIGHT, draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
 from q1net_core.records import Estimate, ImageInfo, ImageRecord, LatticeEstimate, ListedImage, Status
 from q1net_core.storage import list_images
-from q1net_core.weights import Q1Net, read_weights
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
 STAMP = Stamp("v", "s")

@@ -24,7 +24,7 @@ from pipelines.shard_config import ShardsConfig
 from pipelines.shard_files import SHARD_SCHEMA
 from pipelines.shards import make_shards, parse, start
 from q1net_core import storage
-from q1net_core.codecs import CODECS, compress_jpeg
+from q1net_core.codecs.base import CODECS, compress_jpeg
 from q1net_core.errors import ConfigError
 from q1net_core.records import UInt8Array
 

@@ -1,8 +1,8 @@
 import pytest
 from image_files import OPAQUE_FORMATS, failure, ordinary
 
+from q1net_core.images.sniff import sniff_format
 from q1net_core.records import Status
-from q1net_core.sniff import sniff_format
 
 
 def test_only_the_content_tells_the_format() -> None:

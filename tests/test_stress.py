@@ -19,11 +19,11 @@ from pipelines.evaluate_config import EvaluateConfig
 from pipelines.evaluate_steps import label, read_label, sample_on_grid
 from pipelines.stress import CONDITIONS, Sample, crop, draw_finer, levels_of, make_samples, standard
 from pipelines.stress_results import STRESS_SCHEMA, Outcomes, add_outcomes, describe
-from q1net_core.codecs import encode_jpeg, load
-from q1net_core.decode import decode
+from q1net_core.codecs.base import encode_jpeg, load
 from q1net_core.estimator import EstimatorConfig, sample_image
-from q1net_core.jpeg_header import read_jpeg_header
-from q1net_core.jpeg_tables import PHOTOSHOP_TABLES
+from q1net_core.images.decode import decode
+from q1net_core.jpeg.header import read_jpeg_header
+from q1net_core.jpeg.tables import PHOTOSHOP_TABLES
 from q1net_core.metrics import UNITS
 from q1net_core.patches import sample_patches
 from q1net_core.records import Estimate, ImageInfo, ImageRecord, LatticeEstimate, ListedImage, Status, UInt8Array

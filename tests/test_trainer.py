@@ -17,8 +17,8 @@ from PIL import Image
 
 from pipelines import shards
 from q1net_core.errors import ConfigError
+from q1net_core.network.weights import Q1Net, load_model, read_weights
 from q1net_core.records import FusionRule
-from q1net_core.weights import Q1Net, load_model, read_weights
 from training import __main__ as command
 from training import validation
 from training.calibration import ChosenRule

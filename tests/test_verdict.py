@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from q1net_core.jpeg_tables import PHOTOSHOP_TABLES, standard_tables
+from q1net_core.jpeg.tables import PHOTOSHOP_TABLES, standard_tables
 from q1net_core.records import (
     Estimate,
     ImageInfo,

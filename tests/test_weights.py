@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from q1net_core import weights as weights_module
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.model import VARIANTS, build_model
+from q1net_core.network import weights as weights_module
+from q1net_core.network.q1net import VARIANTS, build_model
+from q1net_core.network.weights import Q1Net, load_model, packaged_variants, read_weights, write_weights
 from q1net_core.records import FusionRule, UInt8Array
-from q1net_core.weights import Q1Net, load_model, packaged_variants, read_weights, write_weights
 
 # Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
 NUMPY_COPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"

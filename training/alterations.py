@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from q1net_core.codecs import compress_tiles
+from q1net_core.codecs.base import compress_tiles
+from q1net_core.codecs.places import draw_place
 from q1net_core.patches import BLOCK, BORDER, PATCH
-from q1net_core.places import draw_place
 from q1net_core.records import UInt8Array
 
 # What JPEG 4:2:0 codes as one.

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from q1net_core.errors import ConfigError
-from q1net_core.model import VARIANTS
+from q1net_core.network.q1net import VARIANTS
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import Float32Array, UInt8Array
 from q1net_core.storage import write_bytes

@@ -4,8 +4,8 @@ import argparse
 import sys
 
 from q1net_core.errors import ConfigError, WeightsError
+from q1net_core.network.weights import load_model, read_weights
 from q1net_core.records import UInt8Array
-from q1net_core.weights import load_model, read_weights
 from training.alterations import ALTERATIONS
 from training.dataset import altered_set, load_corpus
 from training.validation import error_of

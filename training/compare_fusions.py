@@ -13,9 +13,9 @@ import numpy.typing as npt
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.fusion import FUSIONS
 from q1net_core.metrics import BANDS
+from q1net_core.network.weights import Q1Net, read_weights
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import Float32Array, UInt8Array
-from q1net_core.weights import Q1Net, read_weights
 from training.calibration import calibrate_all, choose_rule, fuse_all
 from training.dataset import load_corpus, validation_set
 from training.trainer import CALIBRATION_LEVELS

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from q1net_core.errors import ConfigError
-from q1net_core.model import VARIANTS
+from q1net_core.network.q1net import VARIANTS
 from training.alterations import ALTERATIONS
 
 

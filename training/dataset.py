@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from q1net_core import codecs, patches
-from q1net_core.decode import decode
+from q1net_core import patches
+from q1net_core.codecs import base as codecs
+from q1net_core.codecs.places import draw_place
 from q1net_core.errors import ConfigError
-from q1net_core.places import draw_place
+from q1net_core.images.decode import decode
 from q1net_core.records import Float32Array, UInt8Array
 from q1net_core.storage import list_images, read_bytes
 from training.alterations import ALTERATIONS, TILE, UNIT, alter_group, draw_large_tile

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from q1net_core.model import MAX_QUALITY
+from q1net_core.network.q1net import MAX_QUALITY
 from q1net_core.records import Float32Array
 
 Metric = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.model import VARIANTS
+from q1net_core.network.q1net import VARIANTS
 from q1net_core.patches import PATCH, IntArray, spread_evenly
 from q1net_core.records import UInt8Array
 from q1net_core.storage import join, read_bytes

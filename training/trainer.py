@@ -11,11 +11,11 @@ from pathlib import Path
 import keras
 
 from q1net_core.errors import ConfigError
-from q1net_core.model import VARIANTS, build_model
+from q1net_core.network.q1net import VARIANTS, build_model
+from q1net_core.network.weights import load_model, read_weights
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import FusionRule
 from q1net_core.storage import write_bytes
-from q1net_core.weights import load_model, read_weights
 from training.calibration import ChosenRule, choose_rules
 from training.config import TrainConfig
 from training.dataset import Data, prefetch

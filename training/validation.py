@@ -14,8 +14,8 @@ import numpy as np
 
 from q1net_core import __version__
 from q1net_core.fusion import fuse_weighted_median
+from q1net_core.network.weights import write_weights
 from q1net_core.records import Float32Array, UInt8Array
-from q1net_core.weights import write_weights
 from training.calibration import MIN_ANSWERED, ChosenRule, choose_rules
 from training.config import TrainConfig
 from training.dataset import Labelled

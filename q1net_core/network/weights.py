@@ -24,7 +24,7 @@ from q1net_core.records import Float32Array, FusionRule, UInt8Array
 if TYPE_CHECKING:
     import keras
 
-PACKAGED = Path(__file__).parent / "weights"
+PACKAGED = Path(__file__).parents[1] / "weights"
 MAX_WEIGHTS_BYTES = 64 << 20
 # One image's worth: on a CPU larger calls are slower, for they leave the cache; accelerators want more.
 PATCHES_PER_CALL = 256
@@ -142,7 +142,7 @@ def load_model(weights: WeightsFile) -> "keras.Model":
     """
     import keras
 
-    from q1net_core.model import VARIANTS, build_model
+    from q1net_core.network.q1net import VARIANTS, build_model
 
     if weights.variant not in VARIANTS:
         raise WeightsError(f"weights card names variant {weights.variant!r}; expected one of {', '.join(VARIANTS)}")
@@ -166,7 +166,7 @@ def load_model(weights: WeightsFile) -> "keras.Model":
 
 def write_weights(model: "keras.Model", uri: str, card: dict[str, object]) -> None:
     """Save a model without its optimizer as ``uri`` (.keras), and beside it its card, completed by the sha256."""
-    from q1net_core.model import VARIANTS, build_model
+    from q1net_core.network.q1net import VARIANTS, build_model
 
     bare = build_model(VARIANTS[str(card["variant"])])
     bare.set_weights(model.get_weights())

@@ -15,17 +15,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from q1net_core.grid import Grid, find_grid, measure_activity
-from q1net_core.lattice_history import find_first_table
-from q1net_core.lattice_scores import (
-    Coefficients,
-    PairScores,
-    choose_blocks,
-    choose_telling_blocks,
-    score_pairs,
-    score_without_lattice,
-)
-from q1net_core.lattice_tables import (
+from q1net_core.lattice.dictionary import (
     AC,
     KnownTable,
     Pairs,
@@ -35,6 +25,16 @@ from q1net_core.lattice_tables import (
     pair_steps,
     screening_pairs,
     select_pairs,
+)
+from q1net_core.lattice.double_compression import find_first_table
+from q1net_core.lattice.grid import Grid, find_grid, measure_activity
+from q1net_core.lattice.likelihood import (
+    Coefficients,
+    PairScores,
+    choose_blocks,
+    choose_telling_blocks,
+    score_pairs,
+    score_without_lattice,
 )
 from q1net_core.records import LatticeEstimate, UInt8Array
 

@@ -14,9 +14,9 @@ import numpy as np
 import PIL
 from PIL import Image, features
 
-from q1net_core import video
+from q1net_core.codecs import video
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.jpeg_tables import PHOTOSHOP_TABLES, SAVE_FOR_WEB_TABLES, TablePair, mozjpeg_table
+from q1net_core.jpeg.tables import PHOTOSHOP_TABLES, SAVE_FOR_WEB_TABLES, TablePair, mozjpeg_table
 from q1net_core.patches import IntArray, cut_windows
 from q1net_core.records import Status, UInt8Array
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 
-from q1net_core.codecs import CODECS, MCU, Codec, compress_tiles, cut_inner, cut_tiles, tile_shapes
+from q1net_core.codecs.base import CODECS, MCU, Codec, compress_tiles, cut_inner, cut_tiles, tile_shapes
 from q1net_core.errors import ConfigError, ImageError
 from q1net_core.patches import BLOCK, BORDER, PATCH, IntArray, cut_windows
 from q1net_core.records import Status, UInt8Array

@@ -8,8 +8,8 @@ Coefficients that were multiples of s1 and are then rounded to multiples of s2 <
 import numpy as np
 import numpy.typing as npt
 
-from q1net_core.lattice_scores import Coefficients, laplace_decay
-from q1net_core.lattice_tables import KnownTable, known_tables, screening_pairs
+from q1net_core.lattice.dictionary import KnownTable, known_tables, screening_pairs
+from q1net_core.lattice.likelihood import Coefficients, laplace_decay
 from q1net_core.records import Float32Array
 
 Array = npt.NDArray[np.float64]

@@ -15,10 +15,10 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image, ImageStat
 
-from q1net_core.decode_guards import FORMATS, check_size
 from q1net_core.errors import ConfigError, ImageError
+from q1net_core.images.guards import FORMATS, check_size
+from q1net_core.images.sniff import sniff_format
 from q1net_core.records import DecodedImage, Status, UInt8Array
-from q1net_core.sniff import sniff_format
 
 
 @dataclass(frozen=True, slots=True)

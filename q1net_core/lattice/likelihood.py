@@ -9,8 +9,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from q1net_core.grid import Grid, busiest, cut_luma, measure_activity, transform
-from q1net_core.lattice_tables import Pairs
+from q1net_core.lattice.dictionary import Pairs
+from q1net_core.lattice.grid import Grid, busiest, cut_luma, measure_activity, transform
 from q1net_core.patches import BLOCK
 from q1net_core.records import Float32Array, UInt8Array
 

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from q1net_core.jpeg_tables import (
+from q1net_core.jpeg.tables import (
     LEVELS,
     LOWEST_FREQUENCIES,
     PHOTOSHOP_TABLES,

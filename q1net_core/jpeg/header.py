@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
-from q1net_core.jpeg_tables import (
+from q1net_core.jpeg.tables import (
     PHOTOSHOP_TABLES,
     SAVE_FOR_WEB_TABLES,
     ZIGZAG,

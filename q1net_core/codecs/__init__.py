@@ -1,0 +1,1 @@
+"""The codecs that compress training and evaluation pictures, whole images or windows of them."""

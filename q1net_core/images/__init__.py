@@ -1,0 +1,1 @@
+"""Encoded bytes to pixels, within limits, whatever the bytes are."""

@@ -1,0 +1,1 @@
+"""What a JPEG file says of itself: markers, header and quantization tables."""

@@ -1,0 +1,1 @@
+"""The networks that estimate quality: architectures, weights, prediction."""
