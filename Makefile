@@ -20,20 +20,20 @@ lint: .venv/.developing
 	$(BIN)/mypy
 
 bench: .venv/.developing
-	$(BIN)/python tests/bench_audit.py
+	$(BIN)/python benchmarks/audit.py
 
 bench-lattice: .venv/.developing
-	$(BIN)/python tests/bench_lattice.py
+	$(BIN)/python benchmarks/lattice.py
 
 bench-shards: .venv/.developing
-	$(BIN)/python tests/bench_shards.py
+	$(BIN)/python benchmarks/shards.py
 
 bench-training: .venv/.developing
-	$(BIN)/python tests/bench_training.py
+	$(BIN)/python benchmarks/training.py
 
 # KODAK is a folder with the 24 lossless Kodak photographs.
 photographs: .venv/.developing
-	$(BIN)/python tests/make_photographs.py $(KODAK)
+	$(BIN)/python tests/support/make_photographs.py $(KODAK)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -5,14 +5,14 @@ from typing import Any
 
 # Imported when first used: Beam takes seconds, which `q1net --help` should not.
 _HOMES = {
-    "AuditImages": "pipelines.audit",
+    "AuditImages": "pipelines.audit.command",
     "EstimateImages": "pipelines.transforms",
     "EstimateQuality": "pipelines.transforms",
     "FusePredictions": "pipelines.transforms",
     "Q1NetHandler": "pipelines.inference",
     "ReadImages": "pipelines.transforms",
     "SamplePatches": "pipelines.transforms",
-    "WriteRun": "pipelines.tables",
+    "WriteRun": "pipelines.audit.table",
 }
 __all__ = list(_HOMES)
 

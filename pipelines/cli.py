@@ -4,15 +4,15 @@ import os
 import sys
 from importlib import import_module
 
-from pipelines.quiet import drop_beam_notices
+from pipelines.runtime.quiet import drop_beam_notices
 
 # Each value is a module with ``run(argv) -> exit status``; imported only when asked for, since Beam takes seconds.
 COMMANDS = {
-    "audit": ("pipelines.audit", "estimate the quality of every image of a corpus, into a Parquet run"),
+    "audit": ("pipelines.audit.command", "estimate the quality of every image of a corpus, into a Parquet run"),
     "predict": ("pipelines.predict", "estimate the quality of a few images"),
     "export": ("pipelines.export", "write a variant as TFLite, ONNX or SavedModel"),
-    "evaluate": ("pipelines.evaluate", "measure the error on lossless images, compressed at every level"),
-    "shards": ("pipelines.shards", "cut training shards from lossless images, compressed at every level"),
+    "evaluate": ("pipelines.evaluation.command", "measure the error on lossless images, compressed at every level"),
+    "shards": ("pipelines.shards.command", "cut training shards from lossless images, compressed at every level"),
     "train": ("training.__main__", "train weights on lossless images"),
 }
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipelines.quiet import hold_back_stderr, start_quietly
+from pipelines.runtime.quiet import hold_back_stderr, start_quietly
 from q1net_core import storage
 from q1net_core.errors import ConfigError, Q1NetError, WeightsError
 from q1net_core.network.weights import load_model, read_weights

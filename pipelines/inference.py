@@ -8,7 +8,7 @@ from typing import Any
 
 from apache_beam.ml.inference.base import ModelHandler
 
-from pipelines import counters
+from pipelines.runtime import counters
 from q1net_core.errors import WeightsError
 from q1net_core.estimator import PatchModel, predict_patches
 from q1net_core.records import ImagePatches, PatchPredictions

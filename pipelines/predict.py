@@ -9,9 +9,10 @@ from io import BytesIO
 
 from PIL import Image
 
-from pipelines import tables, text
-from pipelines.quiet import start_quietly
-from pipelines.sources import list_inputs
+from pipelines import text
+from pipelines.audit import table as tables
+from pipelines.inputs import list_inputs
+from pipelines.runtime.quiet import start_quietly
 from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import EstimatorConfig, choose_grid, configure, estimate_image

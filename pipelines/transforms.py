@@ -13,8 +13,8 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import TaggedOutput
 
-from pipelines import counters
 from pipelines.inference import Q1NetHandler
+from pipelines.runtime import counters
 from q1net_core import estimator
 from q1net_core.estimator import EstimatorConfig
 from q1net_core.images.decode import Limits

@@ -7,10 +7,10 @@ from pathlib import Path
 import keras
 
 from q1net_core.errors import ConfigError
-from training.baselines import ABLATIONS, run_ablations
 from training.config import PRESETS, TrainConfig, preset
-from training.dataset import Data, image_data
-from training.shard_reader import shard_data
+from training.data.photographs import Data, image_data
+from training.data.shards import shard_data
+from training.studies.ablations import ABLATIONS, run_ablations
 from training.trainer import train
 
 

@@ -18,7 +18,7 @@ from q1net_core.records import FusionRule
 from q1net_core.storage import write_bytes
 from training.calibration import ChosenRule, choose_rules
 from training.config import TrainConfig
-from training.dataset import Data, prefetch
+from training.data.photographs import Data, prefetch
 from training.losses import make_loss, make_metrics
 from training.optimizers import make_optimizer
 from training.validation import (

@@ -18,7 +18,7 @@ from q1net_core.network.weights import write_weights
 from q1net_core.records import Float32Array, UInt8Array
 from training.calibration import MIN_ANSWERED, ChosenRule, choose_rules
 from training.config import TrainConfig
-from training.dataset import Labelled
+from training.data.photographs import Labelled
 from training.losses import read_outputs
 from training.plots import plot_history
 

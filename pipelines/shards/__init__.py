@@ -1,0 +1,1 @@
+"""`q1net shards`: lossless images to training shards of patches at every level."""

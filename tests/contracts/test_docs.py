@@ -1,0 +1,206 @@
+"""What the README and the Makefile tell users is true: flags, columns, statuses, counters, files and the example."""
+
+import re
+import subprocess
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+
+from pipelines import cli, export, predict
+from pipelines.audit import command as audit
+from pipelines.audit.table import AUDIT_SCHEMA
+from pipelines.evaluation import command as evaluate
+from pipelines.evaluation import stress
+from pipelines.runtime.counters import COUNTERS
+from pipelines.shards import command as shards
+from pipelines.shards.files import SHARD_SCHEMA
+from q1net_core.codecs.base import CODECS
+from q1net_core.estimator import ESTIMATORS
+from q1net_core.jpeg.header import HEADER_MATCHES
+from q1net_core.lattice.dictionary import known_tables
+from q1net_core.network.q1net import VARIANTS
+from q1net_core.records import Status, Verdict
+from training import __main__ as train
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PARSERS = {
+    "audit": audit.make_parser(),
+    "evaluate": evaluate.make_parser(),
+    "export": export.make_parser(),
+    "predict": predict.make_parser(),
+    "shards": shards.make_parser(),
+    "train": train.make_parser(),
+}
+
+
+def table(first_header: str) -> dict[str, list[str]]:
+    """The README's table whose first header is given: first cell without backticks -> the other cells."""
+    return parse_table(README, first_header)
+
+
+def table_in(title: str, first_header: str) -> dict[str, list[str]]:
+    """A table of one section; a flag's first cell without its value."""
+    return {name.split(" ")[0]: cells for name, cells in parse_table(section(title), first_header).items()}
+
+
+def parse_table(text: str, first_header: str) -> dict[str, list[str]]:
+    """The first table of a text whose first header is given."""
+    lines = text.split(f"| {first_header} |", 1)[1].splitlines()[2:]
+    rows = [line.removeprefix("| ").removesuffix("|").split(" | ") for line in lines[: lines.index("")]]
+    return {cells[0].strip("` "): [cell.strip() for cell in cells[1:]] for cells in rows}
+
+
+def flags_of(parser: ArgumentParser) -> set[str]:
+    return {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")} - {"--help"}
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_columns_are_documented_in_order_with_their_types() -> None:
+    documented = [(name, cells[0]) for name, cells in table("column").items()]
+    assert documented == [(field.name, str(field.type)) for field in AUDIT_SCHEMA]
+
+
+def test_statuses_are_documented() -> None:
+    assert list(table("status")) == [status.value for status in Status]
+
+
+def test_verdicts_and_estimators_are_documented() -> None:
+    assert list(table("verdict")) == [verdict.value for verdict in Verdict]
+    documented = re.search(r"\| `--estimators NAMES` \| .*?`([\w,]+)`", section("Audit"))
+    assert documented is not None
+    assert tuple(documented[1].split(",")) == ESTIMATORS
+
+
+def test_the_tables_that_the_lattice_knows_are_documented() -> None:
+    families = {known.family for known in known_tables()} | {"custom"}
+    assert set(re.findall(r"`(\w+)`", " ".join(table("column")["lattice_match"]))) == families
+
+
+def test_counters_are_documented_with_their_meaning() -> None:
+    assert {name: cells[0] for name, cells in table("counter").items()} == COUNTERS
+
+
+def test_header_matches_are_documented() -> None:
+    assert set(re.findall(r"`(\w+)`", " ".join(table("column")["header_match"]))) == set(HEADER_MATCHES)
+
+
+@pytest.mark.parametrize(("command", "title"), [("audit", "Audit"), ("predict", "Predict"), ("evaluate", "Evaluate")])
+def test_every_flag_of_a_command_is_documented(command: str, title: str) -> None:
+    assert flags_of(PARSERS[command]) <= set(re.findall(r"--[a-z-]+", section(title) + section("Audit")))
+
+
+def test_the_flags_of_evaluate_are_documented_in_their_table() -> None:
+    rows = section("Evaluate").split("| flag |", 1)[1]
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rows)) == flags_of(PARSERS["evaluate"])
+
+
+def test_the_studies_of_evaluate_are_documented_with_their_files() -> None:
+    documented = table_in("Evaluate", "study")
+    assert list(documented) == list(evaluate.STUDIES)
+    assert all(f"`{file}`" in documented[study][-1] for study, file in evaluate.STUDIES.items())
+
+
+def test_the_conditions_of_the_stress_study_are_documented() -> None:
+    documented = " ".join(parse_table(section("Evaluate"), "condition"))
+    assert sorted(re.findall(r"[\w.-]+", documented)) == sorted(stress.CONDITIONS)
+
+
+def test_the_flags_and_formats_of_export_are_documented() -> None:
+    rows = section("Export").split("| flag |", 1)[1]
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rows)) == flags_of(PARSERS["export"])
+    assert set(table_in("Export", "format")) == set(export.FORMATS)
+    assert f"above {export.TOLERANCE} levels" in " ".join(section("Export").split())
+
+
+def test_the_flags_of_train_are_documented_in_its_table() -> None:
+    rows = section("Train").split("| flag |", 1)[1]
+    assert set(re.findall(r"--[a-z-]+", rows)) >= flags_of(PARSERS["train"])
+
+
+def test_the_flags_of_shards_are_documented_in_their_table() -> None:
+    assert {flag for flag in table_in("Shards", "flag") if flag.startswith("--")} == flags_of(PARSERS["shards"])
+
+
+def test_the_columns_of_shards_are_documented_in_order_with_their_types() -> None:
+    documented = [(name, cells[0]) for name, cells in table_in("Shards", "column of a shard").items()]
+    assert documented == [(field.name, str(field.type)) for field in SHARD_SCHEMA]
+
+
+def test_codecs_are_documented_with_their_levels() -> None:
+    documented = {name: cells[0] for name, cells in table("codec").items()}
+    assert documented == {
+        name: f"{codec.levels[0]}..{codec.levels[-1]}"
+        if isinstance(codec.levels, range)
+        else ", ".join(map(str, codec.levels))
+        for name, codec in CODECS.items()
+    }
+
+
+def test_no_flag_is_documented_that_does_not_exist() -> None:
+    of_beam = {"--runner", "--project", "--region", "--setup_file", "--temp_location", "--no_save_main_session"}
+    known = set().union(*map(flags_of, PARSERS.values())) | of_beam | {"--help"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z_-]+", README)) <= known
+
+
+def test_every_command_of_the_readme_parses() -> None:
+    """Each `q1net ...` line in a code block, continued lines joined, is accepted by its parser."""
+    blocks = [block for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M) if not language]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    commands = [line.split("q1net ", 1)[1] for line in lines if re.match(r"(\.venv/bin/)?q1net ", line)]
+    assert len(commands) >= 8
+    for command in commands:
+        name, *arguments = re.findall(r"'[^']*'|\S+", command)
+        if name == "--help":
+            continue
+        values, _ = PARSERS[name].parse_known_args([argument.strip("'") for argument in arguments])
+        assert values is not None
+
+
+def test_documented_commands_are_the_commands() -> None:
+    assert set(PARSERS) == set(cli.COMMANDS)
+
+
+def test_trainable_variants_are_documented() -> None:
+    documented = re.search(r"\| `--variant NAME` \| (.*?) \|", section("Train"))
+    assert documented is not None
+    assert set(re.findall(r"`([\w-]+)`", documented[1])) == {name for name, c in VARIANTS.items() if c.alpha == 2}
+
+
+def test_files_the_documents_name_exist() -> None:
+    text = README + (ROOT / "ARCHITECTURE.md").read_text()
+    links = [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
+    modules = re.findall(r"`((?:q1net_core|pipelines|training|tests)/[\w/.]+)`", text)
+    assert links
+    assert modules
+    assert [name for name in links + modules if not (ROOT / name).exists()] == []
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make ([\w-]+)", README, re.M):
+        assert f"\n{target}:" in makefile
+
+
+def test_the_demo_output_has_the_lines_a_run_prints() -> None:
+    shown = README.split("<!-- demo -->\n```\n", 1)[1].split("```", 1)[0]
+    files = sorted(path for path in (ROOT / "tests/photographs").glob("*/*") if path.suffix in (".jpg", ".png"))
+    lines = shown.splitlines()
+    assert lines[0].split() == ["image", "status", "format", "header", "lattice", "q1net", "quality", "verdict"]
+    assert [line.split()[0] for line in lines[2 : 2 + len(files)]] == [
+        str(path.relative_to(ROOT / "tests/photographs")) for path in files
+    ]
+
+
+def test_the_library_example_runs_as_written() -> None:
+    code = README.split("```python\n", 1)[1].split("```", 1)[0]
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    printed = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
+    assert abs(int(printed["tests/photographs/camera/hats.jpg"]) - 90) <= 4
+    assert abs(int(printed["tests/photographs/messenger/wreck.png"]) - 70) <= 4

@@ -1,0 +1,145 @@
+"""Who may import what, read from the source: each layer knows only those below it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("q1net_core", "training", "pipelines")
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+STANDARD_OR_NUMPY_ONLY = ("q1net_core.records", "q1net_core.errors", "q1net_core.verdict")
+# A second decoder must give Pillow's pixels bit for bit before it may come in: TensorFlow's own default does not.
+DECODERS = {"cv2", "imageio", "jpeglib", "simplejpeg", "skimage", "turbojpeg", "pyvips", "rawpy"}
+# All of the core but the networks.
+LIGHT = [name for name in MODULES if name.startswith("q1net_core") and not name.startswith("q1net_core.network")]
+FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
+HEAVY = FRAMEWORKS | {"apache_beam", "pyarrow"}
+COMMANDS = (
+    "pipelines.audit.command",
+    "pipelines.evaluation.command",
+    "pipelines.export",
+    "pipelines.predict",
+    "pipelines.shards.command",
+)
+
+
+def imports(tree: ast.AST, inside_functions: bool = True) -> Iterator[str]:
+    """Dotted names of all imports; ``from a import b`` counts as ``a.b``. What only type checkers see is left out."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        elif inside_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from imports(node, inside_functions)
+
+
+def imported(module: str, inside_functions: bool = True) -> set[str]:
+    return set(imports(ast.parse(MODULES[module].read_text()), inside_functions))
+
+
+def packages(module: str, inside_functions: bool = True) -> set[str]:
+    return {name.partition(".")[0] for name in imported(module, inside_functions)}
+
+
+def importers(package: str, inside_functions: bool = True) -> set[str]:
+    return {module for module in MODULES if package in packages(module, inside_functions)}
+
+
+def test_the_rules_below_see_the_imports() -> None:
+    code = (
+        "import a.b\nfrom c import d\nif TYPE_CHECKING:\n    import e\n"
+        "def f():\n    import g\nclass C:\n    def h(self):\n        import i\n"
+        "try:\n    import j\nexcept E:\n    pass\n"
+    )
+    assert set(imports(ast.parse(code))) == {"a.b", "c.d", "g", "i", "j"}
+    assert set(imports(ast.parse(code), inside_functions=False)) == {"a.b", "c.d", "j"}
+    assert set(LIGHT) | set(COMMANDS) <= set(MODULES)
+    assert len(MODULES) > 25
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_the_core_knows_no_frameworks(module: str) -> None:
+    assert packages(module).isdisjoint(HEAVY | {"PIL"} if module in STANDARD_OR_NUMPY_ONLY else HEAVY)
+
+
+def test_records_and_errors_stand_on_their_own() -> None:
+    assert packages("q1net_core.records") <= {"dataclasses", "datetime", "enum", "numpy"}
+    assert imported("q1net_core.errors") == {"q1net_core.records.Status"}
+
+
+def test_pillow_is_the_only_decoder_of_images() -> None:
+    assert all(packages(module).isdisjoint(DECODERS) for module in MODULES)
+    calls = ("decode_image", "decode_jpeg", "decode_png", "image_dataset_from_directory", "load_img", "imread")
+    assert [name for name, path in MODULES.items() if any(call in path.read_text() for call in calls)] == []
+    # Q1Net and the lattice see the pixels of one module; video frames are pixels that a codec made, never an input.
+    assert importers("av") == {"q1net_core.codecs.video"}
+    judges = {"q1net_core.estimator", "q1net_core.lattice.grid", "q1net_core.lattice.estimate", "pipelines.transforms"}
+    assert all("PIL" not in packages(module) for module in judges)
+    assert "q1net_core.images.decode.decode" in imported("q1net_core.estimator")
+
+
+def test_only_storage_knows_fsspec() -> None:
+    assert importers("fsspec") == {"q1net_core.storage"}
+    stores = {"s3fs", "gcsfs", "boto3", "google"}
+    assert {module for module in MODULES if packages(module) & stores} == set()
+
+
+def test_keras_is_for_models_and_training() -> None:
+    core = {module for module in MODULES if module.startswith("q1net_core")}
+    assert core & importers("keras") == {"q1net_core.network.q1net", "q1net_core.network.weights"}
+    assert core & importers("keras", inside_functions=False) == {"q1net_core.network.q1net"}
+    assert core & (importers("tensorflow") | importers("jax")) == {"q1net_core.network.weights"}
+    for framework in FRAMEWORKS:
+        at_the_top = importers(framework, inside_functions=False)
+        assert not any(module.startswith("pipelines") for module in at_the_top)
+
+
+def test_the_model_is_loaded_lazily_by_whoever_needs_no_keras() -> None:
+    for module in MODULES:
+        if not module.startswith("training") and module != "q1net_core.network.q1net":
+            top = imported(module, inside_functions=False)
+            assert not any(name.startswith(("q1net_core.network.q1net", "training")) for name in top), module
+
+
+def test_beam_is_for_pipelines_and_arrow_for_tables_and_shards() -> None:
+    assert {module.partition(".")[0] for module in importers("apache_beam")} == {"pipelines"}
+    assert {module.partition(".")[0] for module in importers("pyarrow")} == {"pipelines", "training"}
+    of_training = {module for module in importers("pyarrow") if module.startswith("training")}
+    assert of_training == {"training.data.shards", "training.studies.ablations"}
+
+
+def test_training_and_pipelines_do_not_know_each_other() -> None:
+    assert not any(module.startswith("training") for module in importers("pipelines"))
+    assert not any(module.startswith("pipelines") for module in importers("training"))
+    naming = {module for module, path in MODULES.items() if '"training.' in path.read_text()}
+    assert naming == {"pipelines.cli"}
+
+
+def test_the_core_knows_nobody_above_it() -> None:
+    above = importers("pipelines") | importers("training")
+    assert not any(module.startswith("q1net_core") for module in above)
+
+
+def test_commands_do_not_know_each_other() -> None:
+    for module in COMMANDS:
+        others = {other for other in COMMANDS if other != module}
+        names = imported(module)
+        assert names.isdisjoint(others)
+        assert not any(name.startswith(f"{other}.") for name in names for other in others)
+
+
+def test_pipelines_keep_their_annotations() -> None:
+    # Beam reads them at run time; as strings they would turn off its type checks.
+    for module in MODULES:
+        if module.startswith("pipelines"):
+            assert not any(name.startswith("__future__") for name in imported(module)), module

@@ -1,0 +1,242 @@
+"""The reference estimate of one image: each failure becomes a record, and batches split back by image."""
+
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from q1net_core.errors import ConfigError
+from q1net_core.estimator import (
+    EstimatorConfig,
+    choose_grid,
+    estimate_image,
+    fuse_predictions,
+    predict_patches,
+    read_image,
+    sample_image,
+)
+from q1net_core.images.decode import Limits
+from q1net_core.patches import sample_patches
+from q1net_core.records import (
+    Estimate,
+    Float32Array,
+    ImageInfo,
+    ImagePatches,
+    ImageRecord,
+    LatticeEstimate,
+    ListedImage,
+    PatchPredictions,
+    Status,
+    UInt8Array,
+)
+
+PHOTOGRAPHS = Path(__file__).parents[1] / "photographs"
+CONFIG = EstimatorConfig(threshold=50.0, patches=16)
+
+
+class FakeModel:
+    """Quality is a patch's mean value, confidence is 40 plus its first red value; counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def predict(self, patches: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        self.calls += 1
+        quality = patches.mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)
+        return quality, np.minimum(40 + patches[:, 0, 0, 0].astype(np.float32), 100)
+
+
+def encode(width: int = 64, height: int = 48, kind: str = "JPEG", value: int = 90) -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", (width, height), (value, value, value)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def estimate(content: bytes | None, folder: Path, config: EstimatorConfig = CONFIG) -> ImageRecord:
+    path = folder / "image.bin"
+    if content is not None:
+        path.write_bytes(content)
+    return estimate_image(ListedImage(str(path)), FakeModel(), config)
+
+
+def make_patches(uri: str, values: list[int]) -> ImagePatches:
+    patches = np.repeat(np.uint8(values), 16 * 16 * 3).reshape(-1, 16, 16, 3)
+    return ImagePatches(ListedImage(uri), ImageInfo(width=len(values)), patches)
+
+
+def test_photograph_gets_the_estimate_of_its_patches() -> None:
+    path = PHOTOGRAPHS / "camera" / "lighthouse.jpg"
+    record = estimate_image(ListedImage(str(path)), FakeModel(), CONFIG)
+    patches = sample_patches(np.asarray(Image.open(path)), 16)
+    quality, confidence = FakeModel().predict(patches)
+    assert (record.status, record.error) == (Status.OK, None)
+    assert record.image == ListedImage(str(path), size_bytes=path.stat().st_size)
+    assert record.info.header.quality == 85
+    assert (record.info.width, record.info.height, record.info.format, record.info.mode) == (768, 512, "JPEG", "RGB")
+    assert record.estimate.patches == 16
+    assert record.estimate.quality == pytest.approx(np.median(quality[confidence > 50]))
+
+
+def test_the_lattice_chooses_the_grid_of_the_patches() -> None:
+    path = PHOTOGRAPHS / "messenger" / "chalet.png"
+    sampled = sample_image(ListedImage(str(path)), path.read_bytes(), CONFIG)
+    assert (sampled.info.lattice.quality, sampled.info.lattice.grid) == (50, (5, 3))
+    pixels = np.asarray(Image.open(path))
+    assert np.array_equal(sampled.patches, sample_patches(pixels, 16, (5, 3)))
+    alone = sample_image(ListedImage(str(path)), path.read_bytes(), replace(CONFIG, estimators=("q1net",)))
+    assert alone.info.lattice == LatticeEstimate()
+    assert np.array_equal(alone.patches, sample_patches(pixels, 16))
+
+
+@pytest.mark.parametrize(
+    ("found", "height", "width", "expected"),
+    [
+        ((5, 3), 64, 64, (5, 3)),
+        (None, 64, 64, (0, 0)),
+        # Above phase 0 the only patch that fits is not on the found grid.
+        ((3, 3), 20, 20, (0, 0)),
+        ((4, 4), 20, 20, (4, 4)),
+    ],
+)
+def test_the_grid_of_the_patches_leaves_room_for_one(
+    found: tuple[int, int] | None, height: int, width: int, expected: tuple[int, int]
+) -> None:
+    assert choose_grid(found, height, width) == expected
+
+
+def test_where_q1net_is_not_wanted_the_record_is_finished_without_it() -> None:
+    path = PHOTOGRAPHS / "camera" / "lighthouse.jpg"
+    config = replace(CONFIG, estimators=("lattice",))
+    record = sample_image(ListedImage(str(path)), path.read_bytes(), config)
+    assert isinstance(record, ImageRecord)
+    assert (record.status, record.estimate, record.info.lattice.quality) == (Status.OK, None, 85)
+    model = FakeModel()
+    assert estimate_image(ListedImage(str(path)), model, config) == record
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize(("name", "calls"), [("camera/lighthouse.jpg", 0), ("camera/airplane.png", 1)])
+def test_in_a_cascade_q1net_is_asked_only_where_the_lattice_abstains(name: str, calls: int) -> None:
+    model = FakeModel()
+    record = estimate_image(ListedImage(str(PHOTOGRAPHS / name)), model, replace(CONFIG, cascade=True))
+    assert model.calls == calls
+    both = estimate_image(ListedImage(str(PHOTOGRAPHS / name)), FakeModel(), CONFIG)
+    assert record == (replace(both, estimate=None) if calls == 0 else both)
+
+
+@pytest.mark.parametrize("estimators", [("lattice",), ("q1net",), ("lattice", "q1net")])
+def test_the_same_images_are_too_small_whatever_runs(estimators: tuple[str, ...], tmp_path: Path) -> None:
+    config = replace(CONFIG, estimators=estimators)
+    assert estimate(encode(19, 30, "PNG"), tmp_path, config).status is Status.TOO_SMALL
+    assert estimate(encode(20, 20, "PNG"), tmp_path, config).status is Status.OK
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "RGB"])
+def test_the_lattice_of_planes_that_were_coded_each_by_itself(mode: str, tmp_path: Path) -> None:
+    buffer = BytesIO()
+    picture = Image.open(PHOTOGRAPHS / "camera" / "airplane.png").convert(mode)
+    picture.save(buffer, "JPEG", quality=70, keep_rgb=True)
+    record = estimate(buffer.getvalue(), tmp_path)
+    assert (record.info.mode, record.info.lattice.quality, record.info.lattice.grid) == (mode, 70, (0, 0))
+
+
+def test_file_that_is_gone_is_missing(tmp_path: Path) -> None:
+    record = estimate(None, tmp_path)
+    assert (record.status, record.estimate) == (Status.MISSING, None)
+    assert "image.bin" in record.error
+
+
+def test_folder_is_unreadable(tmp_path: Path) -> None:
+    record = estimate_image(ListedImage(str(tmp_path)), FakeModel(), CONFIG)
+    assert (record.status, record.info) == (Status.UNREADABLE, ImageInfo())
+
+
+def test_empty_file_is_empty_and_has_size_zero(tmp_path: Path) -> None:
+    record = estimate(b"", tmp_path)
+    assert (record.status, record.image.size_bytes) == (Status.EMPTY, 0)
+
+
+def test_other_content_is_unsupported(tmp_path: Path) -> None:
+    record = estimate(b"%PDF-1.7 and so on", tmp_path)
+    assert (record.status, record.info, record.image.size_bytes) == (Status.UNSUPPORTED, ImageInfo(), 18)
+
+
+def test_truncated_jpeg_is_corrupt_and_keeps_its_header(tmp_path: Path) -> None:
+    content = (PHOTOGRAPHS / "messenger" / "motocross.jpg").read_bytes()
+    record = estimate(content[: len(content) // 2], tmp_path)
+    assert (record.status, record.estimate) == (Status.CORRUPT, None)
+    assert (record.info.width, record.info.height, record.info.format) == (768, 512, "JPEG")
+    assert (record.info.header.quality, record.info.header.subsampling) == (35, "4:2:0")
+    assert record.info.mode is None
+
+
+def test_small_image_keeps_all_that_is_known_of_it(tmp_path: Path) -> None:
+    record = estimate(encode(19, 30, "PNG"), tmp_path)
+    assert record.status is Status.TOO_SMALL
+    assert record.info == ImageInfo(19, 30, "PNG", "RGB", header=None)
+    assert "19 x 30" in record.error
+
+
+def test_too_many_pixels_keep_the_header(tmp_path: Path) -> None:
+    config = EstimatorConfig(threshold=50.0, patches=16, limits=Limits(max_pixels=1000))
+    record = estimate(encode(64, 48), tmp_path, config)
+    assert (record.status, record.info.width, record.info.header.quality) == (Status.TOO_LARGE, 64, 75)
+
+
+def test_too_many_bytes_are_not_read(tmp_path: Path) -> None:
+    listed = ListedImage(str(tmp_path / "never looked for"), size_bytes=1001)
+    record = read_image(listed, Limits(max_bytes=1000))
+    assert (record.status, record.image) == (Status.TOO_LARGE, listed)
+    assert "1001 bytes; the limit is 1000" in record.error
+
+
+def test_too_many_bytes_that_the_store_did_not_tell_are_too_large(tmp_path: Path) -> None:
+    config = EstimatorConfig(threshold=50.0, patches=16, limits=Limits(max_bytes=100))
+    assert estimate(encode(), tmp_path, config).status is Status.TOO_LARGE
+
+
+def test_size_from_the_store_is_kept() -> None:
+    encoded = encode()
+    sampled = sample_image(ListedImage("a", size_bytes=5, version="v", group="g"), encoded, CONFIG)
+    assert sampled.image == ListedImage("a", size_bytes=5, version="v", group="g")
+    assert sample_image(ListedImage("a"), encoded, CONFIG).image.size_bytes == len(encoded)
+
+
+def test_predictions_split_back_by_image() -> None:
+    model = FakeModel()
+    batch = [make_patches("a", [1, 2, 3]), make_patches("b", [4]), make_patches("c", [5, 6, 7, 8, 9])]
+    predicted = predict_patches(model, batch)
+    assert model.calls == 1
+    assert [item.image.uri for item in predicted] == ["a", "b", "c"]
+    assert [item.info.width for item in predicted] == [3, 1, 5]
+    assert [item.quality.tolist() for item in predicted] == [[1, 2, 3], [4], [5, 6, 7, 8, 9]]
+    assert [item.confidence.tolist() for item in predicted] == [[41, 42, 43], [44], [45, 46, 47, 48, 49]]
+    assert predict_patches(model, []) == []
+
+
+def test_no_confident_patch_is_ok_without_an_estimate() -> None:
+    low = np.full(4, 50, np.float32)
+    record = fuse_predictions(PatchPredictions(ListedImage("a"), ImageInfo(), low, low), CONFIG)
+    assert record.status is Status.OK
+    assert record.estimate == Estimate(None, None, None, patches=4, patches_used=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patches": 17}, "patches per image is 17"),
+        ({"threshold": 100.0}, r"threshold is 100\.0"),
+        ({"threshold": -1.0}, r"threshold is -1\.0"),
+        ({"threshold": float("nan")}, "threshold is nan"),
+        ({"estimators": ()}, "estimators are none; expected some of lattice, q1net"),
+        ({"estimators": ("lattice", "exif")}, "estimators are lattice, exif; expected some of"),
+        ({"estimators": ("lattice",), "cascade": True}, "cascade needs both estimators, lattice and q1net"),
+        ({"fusion": "mean"}, "fusion is 'mean'; expected one of trimmed, weighted, paper"),
+    ],
+)
+def test_impossible_configuration_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        EstimatorConfig(**{"threshold": 50.0} | changes)

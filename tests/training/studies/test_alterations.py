@@ -1,0 +1,34 @@
+"""The table of variants on altered pictures: every alteration, each variant's own error."""
+
+from pathlib import Path
+
+import pytest
+from pictures import make_picture
+from PIL import Image
+
+from q1net_core.network.weights import load_model, read_weights
+from training.alterations import ALTERATIONS
+from training.data.photographs import altered_set, load_corpus
+from training.studies.alterations import PATCHES, run
+from training.validation import error_of
+
+
+def test_every_alteration_has_each_variants_error(
+    tmp_path: Path, weights_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(make_picture(1, 160, 192)).save(tmp_path / "a.png")
+    assert run(["--images", str(tmp_path), "--weights", weights_uri, "q1net-k8"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"| alteration | `{weights_uri}` | `q1net-k8` |"
+    rows = {cells[1]: cells[2:4] for cells in ([cell.strip() for cell in line.split("|")] for line in lines[2:])}
+    assert list(rows) == list(ALTERATIONS)
+    stacks, truth = altered_set(load_corpus(str(tmp_path)), "noise", PATCHES)
+    models = [load_model(read_weights(source)) for source in (weights_uri, "q1net-k8")]
+    assert rows["noise"] == [f"{error_of(model, stacks, truth):.2f}" for model in models]
+    assert rows["noise"][0] != rows["noise"][1]
+
+
+def test_unknown_weights_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(make_picture(1, 160, 192)).save(tmp_path / "a.png")
+    assert run(["--images", str(tmp_path), "--weights", "resnet"]) == 2
+    assert "weights are 'resnet'" in capsys.readouterr().err

@@ -1,0 +1,288 @@
+"""Training: runs that leave usable weights, resume to the same ones, stop early, and read shards as well as images."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from pictures import make_picture
+from PIL import Image
+
+from pipelines.shards import command as shards
+from q1net_core.errors import ConfigError
+from q1net_core.network.weights import Q1Net, load_model, read_weights
+from q1net_core.records import FusionRule
+from training import __main__ as command
+from training import validation
+from training.calibration import ChosenRule
+from training.config import PRESETS, TrainConfig, preset
+from training.data.photographs import image_data
+from training.trainer import TrainResult, new_model, train
+from training.validation import averaged, is_stale, mae_of, read_history
+
+# Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
+NUMPY_COPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
+
+# All that a resumed training has to bring along: momenta, averages, the step for growth and schedule.
+SMOKE = preset(
+    "smoke",
+    variant="q1net-no-bottleneck",
+    optimizer="muon",
+    steps=6,
+    validation_every=3,
+    batch_size=16,
+    batch_growth=((2, 32), (4, 48)),
+    ema_momentum=0.7,
+)
+# Quicker to build.
+PLAIN = replace(SMOKE, optimizer="adam", steps=3, batch_growth=(), ema_momentum=None)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six small lossless training images in train/, two in valid/."""
+    folder = tmp_path_factory.mktemp("images")
+    for name, seeds in {"train": range(6), "valid": range(6, 8)}.items():
+        (folder / name).mkdir()
+        for seed in seeds:
+            Image.fromarray(make_picture(seed, 64, 64)).save(folder / name / f"{seed}.png")
+    return folder
+
+
+def run(config: TrainConfig, images: Path, folder: Path, time_limit: float | None = None) -> TrainResult:
+    return train(config, image_data(str(images / "train"), str(images / "valid")), folder, time_limit)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainResult]:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    return folder, run(SMOKE, images, folder)
+
+
+def test_smoke_run_leaves_checkpoint_history_and_usable_weights(uninterrupted: tuple[Path, TrainResult]) -> None:
+    folder, result = uninterrupted
+    assert (result.steps, result.finished) == (6, True)
+    lines = (folder / "history.jsonl").read_text().splitlines()
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert [row["step"] for row in rows] == [3, 6]
+    assert {"loss", "quality_error", "confidence_error", "val_mae", "val_patch_mae", "threshold"} <= set(rows[0])
+    assert all(row["loss"] > 0 and row["val_patch_mae"] > 0 for row in rows)
+    # So young a model is confident of nothing, and yet there are weights to go on with.
+    assert (rows[0]["val_mae"], rows[0]["val_answered"]) == (None, 0.0)
+    with Image.open(folder / "history.png") as plot:
+        assert plot.format == "PNG"
+        assert len(set(plot.convert("RGB").tobytes())) > 10
+    weights = read_weights(str(folder / "q1net-no-bottleneck.keras"))
+    assert (weights.variant, weights.rule()) == ("q1net-no-bottleneck", result.best_rule)
+    quality, _ = Q1Net(weights, patches_per_call=4).predict(np.zeros((1, 16, 16, 3), np.uint8))
+    assert 0 <= quality[0] <= 100
+    assert int(keras.saving.load_model(folder / "checkpoint.keras").optimizer.iterations) == 6
+
+
+def test_card_tells_how_the_weights_were_made(uninterrupted: tuple[Path, TrainResult]) -> None:
+    folder, result = uninterrupted
+    card = json.loads((folder / "q1net-no-bottleneck.json").read_text(), parse_constant=pytest.fail)
+    assert card["trained"] == json.loads(json.dumps(asdict(SMOKE))) | {
+        "step": card["trained"]["step"],
+        "patches": {3: 64, 6: 192}[card["trained"]["step"]],
+    }
+    best = next(row for row in read_history(folder) if row["step"] == card["trained"]["step"])
+    assert card["validation"] == {name: best[name] for name in ("val_mae", "val_answered", "val_patch_mae")}
+    assert card["fusions"][result.best_rule.fusion]["threshold"] == result.best_rule.threshold
+    assert card["made_with"]["backend"] == keras.backend.backend()
+
+
+def test_resumed_run_equals_an_uninterrupted_one(
+    uninterrupted: tuple[Path, TrainResult], images: Path, tmp_path: Path
+) -> None:
+    folder, expected = uninterrupted
+    first = run(SMOKE, images, tmp_path, time_limit=0)
+    assert (first.steps, first.finished) == (3, False)
+    assert run(SMOKE, images, tmp_path, time_limit=600) == expected
+    assert read_history(tmp_path) == read_history(folder)
+    models = [keras.saving.load_model(path / "checkpoint.keras") for path in (folder, tmp_path)]
+    states = [model.get_weights() + [np.array(v) for v in model.optimizer.variables] for model in models]
+    for one, other in zip(*states, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_finished_run_does_nothing_more(uninterrupted: tuple[Path, TrainResult], images: Path) -> None:
+    folder, expected = uninterrupted
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert run(SMOKE, images, folder) == expected
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_folder_of_another_configuration_is_refused(uninterrupted: tuple[Path, TrainResult], images: Path) -> None:
+    changed = preset("smoke", variant="q1net-no-bottleneck", seed=2)
+    with pytest.raises(ConfigError, match="another configuration"):
+        run(changed, images, uninterrupted[0])
+
+
+def test_folder_of_a_training_from_before_a_setting_existed_is_gone_on_with(images: Path, tmp_path: Path) -> None:
+    config = PLAIN
+    run(config, images, tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["alterations"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    assert run(config, images, tmp_path).finished
+    with pytest.raises(ConfigError, match="another configuration"):
+        run(replace(config, alterations=(("noise", 0.5),)), images, tmp_path)
+
+
+def test_training_on_altered_places_starts_from_other_weights_and_reports_each_alteration(
+    uninterrupted: tuple[Path, TrainResult], images: Path, tmp_path: Path
+) -> None:
+    start = str(uninterrupted[0] / "q1net-no-bottleneck.keras")
+    alterations = PRESETS["robust"].alterations
+    config = replace(PLAIN, start_from=start, alterations=alterations)
+    assert np.array_equal(new_model(config).get_weights()[0], load_model(read_weights(start)).get_weights()[0])
+    assert run(config, images, tmp_path).finished
+    (row,) = read_history(tmp_path)
+    names = {f"val_{name}_mae" for name, _ in alterations}
+    assert {name for name in row if name.startswith("val_")} == names | {"val_mae", "val_answered", "val_patch_mae"}
+    assert all(0 < row[name] < 100 for name in names)
+
+
+def test_weights_of_another_architecture_are_no_start() -> None:
+    with pytest.raises(ConfigError, match="weights of q1net-k8; expected the architecture of q1net-k6"):
+        new_model(preset("robust", variant="q1net-k6"))
+
+
+def test_error_counts_only_with_answers_for_nearly_all_images() -> None:
+    assert mae_of({"val_mae": None, "val_answered": 0.0}) == float("inf")
+    assert mae_of({"val_mae": 0.1, "val_answered": 0.25}) == float("inf")
+    assert mae_of({"val_mae": 2.5, "val_answered": 1.0}) == 2.5
+
+
+def test_command_line_reports_what_is_wrong(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--images", str(tmp_path / "none"), "--validation-images", str(images / "valid")]
+    output = ["--output", str(tmp_path / "out"), "--preset", "smoke"]
+    assert command.run([*arguments, *output, "--variant", "q1net-k9"]) == 2
+    assert "variant is 'q1net-k9'; expected one of q1net-k8" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command.run([*arguments, *output[:-1], "none"])
+
+
+def test_new_model_is_seeded() -> None:
+    one, same, other = (new_model(preset("smoke", variant="q1net-no-bottleneck", seed=seed)) for seed in (1, 1, 2))
+    assert np.array_equal(one.get_weights()[0], same.get_weights()[0])
+    assert not np.array_equal(one.get_weights()[0], other.get_weights()[0])
+
+
+def test_the_weights_kept_are_the_averaged_ones(uninterrupted: tuple[Path, TrainResult]) -> None:
+    folder, _ = uninterrupted
+    checkpoint = keras.saving.load_model(folder / "checkpoint.keras")
+    kept = load_model(read_weights(str(folder / "q1net-no-bottleneck.keras"))).get_weights()
+    assert json.loads((folder / "q1net-no-bottleneck.json").read_text())["trained"]["step"] == 6
+    averages = [np.array(value) for value in checkpoint.optimizer._model_variables_moving_average]
+    places = {variable.path: index for index, variable in enumerate(checkpoint.variables)}
+    for variable, average in zip(checkpoint.trainable_variables, averages, strict=True):
+        assert np.array_equal(kept[places[variable.path]], average)
+        assert not np.array_equal(np.array(variable), average)
+
+
+def test_averaged_weights_get_statistics_of_their_own_and_the_model_its_weights_back(images: Path) -> None:
+    model = new_model(SMOKE)
+    data = image_data(str(images / "train"), str(images / "valid"))
+    batches = list(islice(data.batches(SMOKE, 0), 3))
+    for patches, levels in batches:
+        model.train_on_batch(patches, levels)
+    before = model.get_weights()
+    settling = [patches for patches, _ in batches]
+    with averaged(model, settling):
+        once = model.get_weights()
+    with averaged(model, settling * 20):
+        settled = model.get_weights()
+    for value, again in zip(before, model.get_weights(), strict=True):
+        assert np.array_equal(value, again)
+    statistics = [index for index, variable in enumerate(model.variables) if not variable.trainable]
+    for index, variable in enumerate(model.variables):
+        assert np.array_equal(once[index], settled[index]) == variable.trainable
+    assert statistics
+    plain = new_model(PLAIN)
+    with averaged(plain, settling):
+        assert all(
+            np.array_equal(a, b) for a, b in zip(plain.get_weights(), new_model(PLAIN).get_weights(), strict=True)
+        )
+
+
+def history(*errors: float | None) -> list[dict[str, Any]]:
+    return [
+        {"step": step, "val_mae": error, "val_answered": float(error is not None)} for step, error in enumerate(errors)
+    ]
+
+
+def test_training_is_stale_when_the_best_validation_is_long_ago() -> None:
+    assert is_stale(history(5, 4, 4.5, 4), 2)
+    assert not is_stale(history(5, 4, 4.5), 2)
+    assert not is_stale(history(5, 4, 4.5, 3.9), 2)
+    assert not is_stale(history(5, 6, 7, 8), None)
+    assert not is_stale(history(None, None, None), 1)
+    assert not is_stale([], 1)
+
+
+def test_stale_training_ends_and_stays_ended(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = iter([5.0, 4.0, 6.0, 7.0])
+    monkeypatch.setattr(
+        validation, "choose_rules", lambda *_: [ChosenRule(FusionRule("paper", 90.0), next(errors), 1.0)]
+    )
+    config = replace(PLAIN, steps=5, validation_every=1, warmup_steps=0, patience=2)
+    result = run(config, images, tmp_path)
+    assert (result.finished, result.steps) == (True, 4)
+    before = (tmp_path / "checkpoint.keras").read_bytes()
+    assert run(config, images, tmp_path) == result
+    assert (tmp_path / "checkpoint.keras").read_bytes() == before
+    assert json.loads((tmp_path / "q1net-no-bottleneck.json").read_text())["trained"]["step"] == 2
+
+
+def test_training_from_shards_by_one_command(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for seed in range(12):
+        Image.fromarray(make_picture(seed, 96, 128)).save(folder / f"{seed:02d}.png")
+    arguments = ["--images", str(folder), "--output", str(tmp_path / "shards"), "--levels", "20,40,60,80"]
+    assert shards.run([*arguments, "--patches-per-image", "9", "--rows-per-shard", "100"]) == 0
+    small = ["--preset", "smoke", "--variant", "q1net-no-bottleneck", "--shards", str(tmp_path / "shards")]
+    assert command.run([*small, "--output", str(tmp_path / "out")]) == 0
+    assert [row["step"] for row in read_history(tmp_path / "out")] == [4, 8, 12]
+    assert read_weights(str(tmp_path / "out" / "q1net-no-bottleneck.keras")).variant == "q1net-no-bottleneck"
+
+
+def test_command_line_wants_shards_or_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for flags in ([], ["--images", "a"], ["--shards", "a", "--images", "b", "--validation-images", "c"]):
+        assert command.run(["--output", str(tmp_path / "out"), *flags]) == 2
+        assert "expected either --shards, or --images together with --validation-images" in capsys.readouterr().err
+    flags = ["--images", "a", "--validation-images", "b", "--ablation", "light"]
+    assert command.run(["--output", str(tmp_path / "out"), *flags]) == 2
+    assert "--ablation needs --test-images" in capsys.readouterr().err
+
+
+# As on a machine where it is not installed.
+WITHOUT_TENSORFLOW = """
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *more: None if name.split(".")[0] == "tensorflow" else find(name, *more)
+"""
+
+
+@pytest.mark.slow
+def test_training_runs_on_jax_without_tensorflow(images: Path, tmp_path: Path) -> None:
+    code = WITHOUT_TENSORFLOW + "import sys; from dataclasses import replace; from training import __main__, config; "
+    code += "config.PRESETS['smoke'] = replace(config.PRESETS['smoke'], batch_growth=((4, 64),), ema_momentum=0.9); "
+    code += "status = __main__.run(sys.argv[1:]); assert 'tensorflow' not in sys.modules; sys.exit(status)"
+    arguments = [sys.executable, "-c", code, "--preset", "smoke", "--variant", "q1net-no-bottleneck"]
+    folders = ["--images", images / "train", "--validation-images", images / "valid", "--output", tmp_path]
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    result = subprocess.run([*arguments, *folders], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "finished: step 12 of 12" in result.stdout
+    assert json.loads((tmp_path / "q1net-no-bottleneck.json").read_text())["made_with"]["backend"] == "jax"

@@ -1,0 +1,1 @@
+"""Batches and validation images, from photographs or from shards."""

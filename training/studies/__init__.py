@@ -1,0 +1,1 @@
+"""Comparisons on validation images that decide how the product is made."""
