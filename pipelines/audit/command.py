@@ -15,7 +15,8 @@ from pipelines import inputs as sources
 from pipelines import text
 from pipelines.audit import table as tables
 from pipelines.inference import Q1NetHandler
-from pipelines.runtime import local as runner
+from pipelines.runtime.local import run_pipeline
+from pipelines.runtime.options import add_workers, is_local, parse_flags
 from pipelines.runtime.quiet import start_quietly
 from pipelines.transforms import EstimateImages
 from q1net_core import storage
@@ -163,7 +164,7 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
         config.max_bytes,
         config.max_pixels,
         config.accelerator,
-        redistribute=not runner.is_local(options),
+        redistribute=not is_local(options),
         estimators=config.estimators,
         cascade=config.cascade,
     )
@@ -173,9 +174,7 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
         start_quietly()
         load_model(read_weights(config.weights))
     run = start_run(config)
-    runner.run_pipeline(
-        lambda root: build(root, config, run, transform), options, "rows", run.images, "image", with_model
-    )
+    run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image", with_model)
     return run.uri
 
 
@@ -212,12 +211,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cascade", action="store_true", help="run Q1Net only where the lattice abstains: faster")
     parser.add_argument("--accelerator", metavar="HINT", help="Beam's accelerator hint for the inference step")
+    add_workers(parser)
     return parser
 
 
 def parse(argv: list[str]) -> tuple[AuditConfig, PipelineOptions]:
     """Command line -> config and Beam's options."""
-    values, options = runner.parse_flags(make_parser(), argv)
+    values, options = parse_flags(make_parser(), argv)
     return AuditConfig(**values | {"inputs": tuple(values["inputs"])}), options
 
 

@@ -26,8 +26,8 @@ from pipelines.evaluation.config import (
 )
 from pipelines.inference import Q1NetHandler
 from pipelines.inputs import list_inputs
-from pipelines.runtime import local as runner
-from pipelines.runtime.local import parse_levels
+from pipelines.runtime.local import run_pipeline
+from pipelines.runtime.options import add_workers, parse_flags, parse_levels
 from pipelines.transforms import EstimateQuality, FusePredictions, ReadImages, SamplePatches
 from q1net_core import __version__, storage
 from q1net_core.errors import ConfigError, WeightsError
@@ -145,7 +145,7 @@ def evaluate(config: EvaluateConfig, options: PipelineOptions) -> dict[str, Any]
     storage.ensure_writable(config.output)
     read_estimators(config)
     images = list(list_inputs([config.images]))
-    runner.run_pipeline(
+    run_pipeline(
         lambda root: build(root, config, images),
         options,
         "rows",
@@ -212,12 +212,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--patches", type=int, default=DEFAULT_PATCHES, help="patches per image, a square (%(default)s)"
     )
+    add_workers(parser)
     return parser
 
 
 def parse(argv: list[str]) -> tuple[EvaluateConfig, PipelineOptions]:
     """Command line -> config and Beam's options."""
-    values, options = runner.parse_flags(make_parser(), argv)
+    values, options = parse_flags(make_parser(), argv)
     stressed = values["study"] == "stress"
     if values["levels"] is None:
         values["levels"] = STRESS_LEVELS if stressed else levels_of(values["study"])

@@ -18,7 +18,8 @@ from apache_beam.pvalue import AsDict, AsList
 from pipelines import inputs as sources
 from pipelines import text
 from pipelines.audit import table as tables
-from pipelines.runtime import local as runner
+from pipelines.runtime.local import run_pipeline
+from pipelines.runtime.options import add_workers, is_local, parse_flags, parse_levels
 from pipelines.shards.config import SCREENS, ShardsConfig
 from pipelines.shards.files import FORMATS, PATCH_BYTES
 from pipelines.shards.rows import Shard, WriteShards, commit
@@ -88,7 +89,7 @@ def start(config: ShardsConfig) -> Job:
 def count_rounds(images: int, config: ShardsConfig, options: PipelineOptions) -> int:
     """Rounds over the images: as many as keep the shuffle within half of this machine's memory, one on a cluster."""
     size = images * config.patches_per_image * len(config.levels) * PATCH_BYTES
-    return max(1, -(-size * MEMORY_PER_BYTE // memory_bytes())) if runner.is_local(options) else 1
+    return max(1, -(-size * MEMORY_PER_BYTE // memory_bytes())) if is_local(options) else 1
 
 
 def memory_bytes() -> int:
@@ -107,7 +108,7 @@ def make_shards(config: ShardsConfig, options: PipelineOptions) -> dict[str, Any
     unusable = storage.join(config.output, "unusable.json")
     passes = job.images * (1 + rounds)
     try:
-        runner.run_pipeline(
+        run_pipeline(
             lambda root: build(root, config, job, rounds), options, "shard_images", passes, "image", with_model=False
         )
     except Exception as error:
@@ -132,7 +133,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--codec", default=defaults.codec, choices=CODECS, help="codec (%(default)s)")
     parser.add_argument(
         "--levels",
-        type=runner.parse_levels,
+        type=parse_levels,
         default=(),
         metavar="LEVELS",
         help="such as 10-90:5 (all of the codec)",
@@ -153,12 +154,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rows-per-shard", type=int, default=defaults.rows_per_shard, metavar="N", help="about (%(default)s)"
     )
+    add_workers(parser)
     return parser
 
 
 def parse(argv: list[str]) -> tuple[ShardsConfig, PipelineOptions]:
     """Command line -> config and Beam's options."""
-    values, options = runner.parse_flags(make_parser(), argv)
+    values, options = parse_flags(make_parser(), argv)
     return ShardsConfig(**values), options
 
 

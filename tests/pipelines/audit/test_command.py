@@ -29,7 +29,7 @@ from pipelines.audit.command import AuditConfig, Run, build, list_images, parse,
 from pipelines.audit.table import AUDIT_SCHEMA, Row, Stamp, read_run, to_row
 from pipelines.cli import main
 from pipelines.runtime import counters
-from pipelines.runtime import local as runner
+from pipelines.runtime.local import run_pipeline
 from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import estimate_image
@@ -147,7 +147,7 @@ def execute(config: AuditConfig, run: Run, flags: list[str], redistribute: bool 
     """Run a started audit and read the committed rows, ordered by uri."""
     options = PipelineOptions(["--runner=FnApiRunner", *flags])
     transform = audit_of(config, redistribute)
-    runner.run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image")
+    run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image")
     return sorted(read_run(run.uri).to_pylist(), key=lambda row: row["uri"])
 
 
