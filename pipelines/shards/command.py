@@ -24,8 +24,8 @@ from pipelines.shards.files import FORMATS, PATCH_BYTES
 from pipelines.shards.rows import Shard, WriteShards, commit
 from pipelines.shards.survey import SCREENED, SHARES, UNUSABLE, SurveyImages, describe_unusable, refuse_unusable
 from q1net_core import storage
-from q1net_core.codecs.base import CODECS
-from q1net_core.codecs.places import PHASES
+from q1net_core.codecs.positions import PHASES
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 
 # The local runner shuffles in memory, and was seen to hold up to eight times the bytes of the patches.

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from pipelines.shards.files import FORMATS
-from q1net_core.codecs.base import CODECS
-from q1net_core.codecs.places import PHASES
+from q1net_core.codecs.positions import PHASES
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 
 # What happens to "lossless" images whose pixels lie on the lattice of an earlier JPEG compression.

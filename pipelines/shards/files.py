@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from q1net_core.codecs.places import phases_of
+from q1net_core.codecs.positions import phases_of
 from q1net_core.patches import PATCH, IntArray
 from q1net_core.records import UInt8Array
 

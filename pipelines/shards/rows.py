@@ -23,8 +23,8 @@ from pipelines.shards.config import ShardsConfig
 from pipelines.shards.files import FORMATS, ShardRows, to_table
 from pipelines.shards.survey import SHARES, Source, fingerprint_of, load_pixels
 from q1net_core import __version__, storage
-from q1net_core.codecs.base import CODECS
-from q1net_core.codecs.places import compress_places, draw_places
+from q1net_core.codecs.positions import compress_patches, draw_positions
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ImageError
 from q1net_core.images.decode import Limits
 from q1net_core.records import UInt8Array
@@ -91,13 +91,13 @@ def pack_rows(
 ) -> Iterator[tuple[Key, ShardRows]]:
     """Draw places, compress what this round wants of them, and sort it by shard."""
     rng = np.random.default_rng([config.seed, int(source.fingerprint[:16], 16)])
-    places = draw_places(rng, pixels, config.patches_per_image, config.phases)
+    places = draw_positions(rng, pixels, config.patches_per_image, config.phases)
     levels = np.array(config.levels, np.intp)
     keys = row_keys(source, config)
     shard_of = (keys % np.uint64(shards)).astype(np.intp)
     wanted = shard_of % rounds == number
     with counters.timed("compress_usec"):
-        patches = compress_places(pixels, places, levels, wanted, CODECS[config.codec])
+        patches = compress_patches(pixels, places, levels, wanted, CODECS[config.codec])
     counters.inc("shard_rows", len(patches))
     level_rows, place_rows = np.nonzero(wanted)
     shard_rows = shard_of[wanted]

@@ -14,8 +14,8 @@ from pipelines.runtime import counters
 from pipelines.shards.config import ShardsConfig
 from pipelines.transforms import FINISHED, Encoded, ReadImages
 from q1net_core import storage
-from q1net_core.codecs.base import CODECS
-from q1net_core.codecs.places import check_room
+from q1net_core.codecs.positions import check_room
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ImageError
 from q1net_core.images.decode import decode
 from q1net_core.lattice.estimate import estimate_lattice

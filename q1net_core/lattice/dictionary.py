@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from q1net_core.jpeg.tables import (
-    LEVELS,
-    LOWEST_FREQUENCIES,
+    JPEG_QUALITIES,
     PHOTOSHOP_TABLES,
     SAVE_FOR_WEB_TABLES,
     ZIGZAG,
     Table,
-    fit_luma_quality,
+    fit_quality,
     mozjpeg_table,
     standard_tables,
 )
@@ -57,16 +56,16 @@ def known_tables() -> tuple[KnownTable, ...]:
     tables: dict[Table, KnownTable] = {}
 
     def add(family: str, level: int, steps: Table) -> None:
-        quality = level if family == "exact" else fit_luma_quality(steps)
+        quality = level if family == "exact" else fit_quality(steps)
         tables.setdefault(steps, KnownTable(family, level, quality, steps))
 
-    for level in LEVELS:
+    for level in JPEG_QUALITIES:
         add("exact", level, tuple(standard_tables(level)[0].tolist()))
     for level, pair in PHOTOSHOP_TABLES.items():
         add("photoshop", level, pair.luma)
     for level, pair in SAVE_FOR_WEB_TABLES.items():
         add("save_for_web", level, pair.luma)
-    for level in LEVELS:
+    for level in JPEG_QUALITIES:
         add("mozjpeg", level, tuple(mozjpeg_table(level).tolist()))
     return tuple(tables.values())
 
@@ -114,19 +113,3 @@ def select_pairs(pairs: Pairs, tables: IntArray) -> Pairs:
 def screening_pairs() -> Pairs:
     """The pairs of all known tables at the screened frequencies."""
     return pair_steps(all_steps(), SCREENED)
-
-
-@cache
-def _log_libjpeg_steps() -> npt.NDArray[np.float64]:
-    return np.log([standard_tables(level)[0] for level in LEVELS])
-
-
-def fit_quality(steps: IntArray) -> int:
-    """The libjpeg level nearest to steps int [64] of which some are 0, unknown; at least one must be known.
-
-    As jpeg_tables.fit_luma_quality, by the lowest frequencies that are known.
-    """
-    order = np.array(ZIGZAG, np.intp)
-    known = order[steps[order] > 0][: len(LOWEST_FREQUENCIES)]
-    errors = np.square(np.log(steps[known]) - _log_libjpeg_steps()[:, known]).sum(axis=1)
-    return LEVELS[int(np.argmin(errors))]

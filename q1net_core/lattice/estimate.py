@@ -15,12 +15,12 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from q1net_core.jpeg.tables import fit_quality
 from q1net_core.lattice.dictionary import (
     AC,
     KnownTable,
     Pairs,
     all_pairs,
-    fit_quality,
     known_tables,
     pair_steps,
     screening_pairs,
@@ -79,8 +79,10 @@ def estimate_lattice(pixels: UInt8Array) -> LatticeEstimate:
     """The level of the quantization table whose lattice the pixels lie on; quality None where it abstains.
 
     Args:
-        pixels: uint8 [height, width, 3], as decoded, not altered since.
+        pixels: uint8 [height, width, 3] RGB or [height, width] luma, as decoded, not altered since.
     """
+    if pixels.ndim == 2:
+        pixels = np.broadcast_to(pixels[..., None], (*pixels.shape, 3))
     grid = find_grid(pixels)
     found = estimate_on_grid(pixels, grid)
     if found.quality is None and (grid.x, grid.y) != (0, 0):

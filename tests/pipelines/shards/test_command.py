@@ -24,7 +24,8 @@ from pipelines.shards.command import make_shards, parse, start
 from pipelines.shards.config import ShardsConfig
 from pipelines.shards.files import SHARD_SCHEMA
 from q1net_core import storage
-from q1net_core.codecs.base import CODECS, compress_jpeg
+from q1net_core.codecs.jpeg import compress_jpeg
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 from q1net_core.records import UInt8Array
 
