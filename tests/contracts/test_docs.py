@@ -77,7 +77,7 @@ def test_verdicts_and_estimators_are_documented() -> None:
 
 
 def test_the_tables_that_the_lattice_knows_are_documented() -> None:
-    families = {known.family for known in known_tables()} | {"custom"}
+    families = {known.match for known in known_tables()} | {"custom"}
     assert set(re.findall(r"`(\w+)`", " ".join(table("column")["lattice_match"]))) == families
 
 

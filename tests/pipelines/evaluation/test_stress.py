@@ -83,7 +83,7 @@ def test_the_right_answer_for_other_encoders_is_their_level() -> None:
     for level, tables in PHOTOSHOP_TABLES.items():
         made = make("photoshop", make_picture(2), level)
         assert made.table is not None
-        assert (made.table.family, made.table.level, made.table.steps) == ("photoshop", level, tables.luma)
+        assert (made.table.match, made.table.level, made.table.steps) == ("photoshop", level, tables.luma)
     assert levels_of("photoshop", (50,)) == tuple(range(13))
     assert levels_of("mozjpeg", (50,)) == (50,)
 
