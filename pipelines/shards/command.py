@@ -5,7 +5,6 @@ compresses the surroundings of each image's places and sends every row, by a has
 """
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -15,10 +14,8 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsList
 
-from pipelines import inputs as sources
-from pipelines import text
-from pipelines.audit import table as tables
-from pipelines.runtime import local as runner
+from pipelines import files, inputs, text
+from pipelines.runtime import local
 from pipelines.shards.config import SCREENS, ShardsConfig
 from pipelines.shards.files import FORMATS, PATCH_BYTES
 from pipelines.shards.rows import Shard, WriteShards, commit
@@ -43,7 +40,7 @@ class Job:
 
 def build(root: beam.Pipeline, config: ShardsConfig, job: Job, rounds: int = 1) -> beam.PCollection[str]:
     """The whole pipeline; its one output element is the uri of dataset.json."""
-    surveyed = root | "Inputs" >> sources.ReadInputs(job.input_files) | "Survey" >> SurveyImages(config, job.folder)
+    surveyed = root | "Inputs" >> inputs.ReadInputs(job.input_files) | "Survey" >> SurveyImages(config, job.folder)
     once = root | "Once" >> beam.Create([None])
     refused = once | "RefuseUnusable" >> beam.Map(refuse_unusable, AsList(surveyed[UNUSABLE]), config.output)
     images = AsDict(
@@ -72,23 +69,23 @@ def start(config: ShardsConfig) -> Job:
         raise ConfigError(
             f"output {config.output} already has a finished dataset (dataset.json); choose another, or delete it first"
         )
-    images = list(sources.list_inputs([config.images]))
-    inputs = storage.join(config.output, "_inputs")
+    images = list(inputs.list_inputs([config.images]))
+    kept = storage.join(config.output, "_inputs")
     leftovers = [folder for split in SHARES if storage.exists(folder := storage.join(config.output, f"split={split}"))]
-    if leftovers and not storage.exists(inputs):
+    if leftovers and not storage.exists(kept):
         raise ConfigError(f"output has {leftovers[0]}, which no run of q1net shards left there; choose another output")
     # _inputs goes last: as long as it is there, what lies beside it is known to be a killed run's.
-    for leftover in [*leftovers, storage.join(config.output, "unusable.json"), inputs]:
+    for leftover in [*leftovers, storage.join(config.output, "unusable.json"), kept]:
         storage.remove(leftover)
-    files, count = sources.write_inputs(images, config.output)
+    listed, count = inputs.write_inputs(images, config.output)
     shared = os.path.commonprefix([images[0].uri, images[-1].uri])  # noqa: RUF071 (cut at a slash below)
-    return Job(files, count, shared[: shared.rfind("/") + 1])
+    return Job(listed, count, shared[: shared.rfind("/") + 1])
 
 
 def count_rounds(images: int, config: ShardsConfig, options: PipelineOptions) -> int:
     """Rounds over the images: as many as keep the shuffle within half of this machine's memory, one on a cluster."""
     size = images * config.patches_per_image * len(config.levels) * PATCH_BYTES
-    return max(1, -(-size * MEMORY_PER_BYTE // memory_bytes())) if runner.is_local(options) else 1
+    return max(1, -(-size * MEMORY_PER_BYTE // memory_bytes())) if local.is_local(options) else 1
 
 
 def memory_bytes() -> int:
@@ -107,15 +104,14 @@ def make_shards(config: ShardsConfig, options: PipelineOptions) -> dict[str, Any
     unusable = storage.join(config.output, "unusable.json")
     passes = job.images * (1 + rounds)
     try:
-        runner.run_pipeline(
+        local.run_pipeline(
             lambda root: build(root, config, job, rounds), options, "shard_images", passes, "image", with_model=False
         )
     except Exception as error:
         if not storage.exists(unusable):
             raise
-        raise ConfigError(describe_unusable(json.loads(tables.read_uri(unusable))["images"], unusable)) from error
-    dataset: dict[str, Any] = json.loads(tables.read_uri(storage.join(config.output, "dataset.json")))
-    return dataset
+        raise ConfigError(describe_unusable(files.read_json(unusable)["images"], unusable)) from error
+    return files.read_json(storage.join(config.output, "dataset.json"))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -132,7 +128,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--codec", default=defaults.codec, choices=CODECS, help="codec (%(default)s)")
     parser.add_argument(
         "--levels",
-        type=runner.parse_levels,
+        type=local.parse_levels,
         default=(),
         metavar="LEVELS",
         help="such as 10-90:5 (all of the codec)",
@@ -158,7 +154,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def parse(argv: list[str]) -> tuple[ShardsConfig, PipelineOptions]:
     """Command line -> config and Beam's options."""
-    values, options = runner.parse_flags(make_parser(), argv)
+    values, options = local.parse_flags(make_parser(), argv)
     return ShardsConfig(**values), options
 
 

@@ -6,23 +6,22 @@ Both are a hash of seed, source, position and level, so nothing depends on who c
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-import PIL
-import pyarrow as pa
 from apache_beam.pvalue import AsDict, AsList
 
-from pipelines.audit import table as tables
+from pipelines import files
 from pipelines.runtime import counters
+from pipelines.runtime.versions import find_versions
 from pipelines.shards.config import ShardsConfig
 from pipelines.shards.files import FORMATS, ShardRows, to_table
 from pipelines.shards.survey import SHARES, Source, fingerprint_of, load_pixels
-from q1net_core import __version__, storage
+from q1net_core import storage
 from q1net_core.codecs.base import CODECS
 from q1net_core.codecs.places import compress_places, draw_places
 from q1net_core.errors import ImageError
@@ -34,13 +33,10 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One written file: its name below the output, its split, and how many rows it has of each level."""
+    """One written file: its split, and how many rows it has of each level."""
 
-    name: str
+    part: files.Part
     split: str
-    rows: int
-    bytes: int
-    sha256: str
     levels: Counter[int]
 
 
@@ -125,21 +121,8 @@ def write_shard(grouped: tuple[Key, Iterable[ShardRows]], images: dict[str, int]
     content = FORMATS[config.format](table)
     shards = count_shards(images[split], config)
     name = f"split={split}/part-{number:05d}-of-{shards:05d}.{config.format}"
-    storage.write_bytes(storage.join(config.output, name), content)
-    levels = Counter(table["level"].to_pylist())
-    return Shard(name, split, len(table), len(content), sha256(content).hexdigest(), levels)
-
-
-def versions_of(config: ShardsConfig) -> dict[str, str]:
-    """The libraries that pixels and files depend on, where this runs."""
-    return {
-        "q1net": __version__,
-        "pillow": PIL.__version__,
-        **CODECS[config.codec].versions(),
-        "numpy": np.__version__,
-        "pyarrow": pa.__version__,
-        "beam": beam.__version__,
-    }
+    part = files.write_part(config.output, name, content, len(table))
+    return Shard(part, split, Counter(table["level"].to_pylist()))
 
 
 def commit(
@@ -172,16 +155,14 @@ def commit(
         }
         for split, levels in counts.items()
     }
-    files = [
-        {"name": shard.name, "rows": shard.rows, "bytes": shard.bytes, "sha256": shard.sha256}
-        for shard in sorted(shards, key=lambda shard: shard.name)
-    ]
-    about = {"seed": config.seed, "arguments": asdict(config), "versions": versions_of(config)}
-    uri = storage.join(config.output, "dataset.json")
-    tables.write_json(
-        uri, about | {"splits": splits, "screened": sorted(screened, key=itemgetter("uri")), "files": files}
-    )
-    return uri
+    about = {
+        "seed": config.seed,
+        "arguments": asdict(config),
+        "versions": find_versions() | CODECS[config.codec].versions(),
+        "splits": splits,
+        "screened": sorted(screened, key=itemgetter("uri")),
+    }
+    return files.commit(storage.join(config.output, "dataset.json"), about, (shard.part for shard in shards))
 
 
 class WriteShards(beam.PTransform):

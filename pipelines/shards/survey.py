@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from pipelines.audit import table as tables
+from pipelines import files
 from pipelines.runtime import counters
 from pipelines.shards.config import ShardsConfig
 from pipelines.transforms import FINISHED, Encoded, ReadImages
@@ -130,7 +130,7 @@ def refuse_unusable(_: None, unusable: list[tuple[str, str]], output: str) -> No
     """List all unusable images in unusable.json and stop the run, if there are any."""
     if unusable:
         images = [{"uri": storage.printable_uri(uri), "error": error} for uri, error in sorted(unusable)]
-        tables.write_json(storage.join(output, "unusable.json"), {"images": images})
+        files.write_json(storage.join(output, "unusable.json"), {"images": images})
         raise RuntimeError(f"{len(images)} images cannot be used, the first is {images[0]['uri']}")
 
 
