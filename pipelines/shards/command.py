@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsList
 
 from pipelines import text
-from pipelines.audit.table import read_uri
+from pipelines.files import read_uri
 from pipelines.inputs import ReadInputs
 from pipelines.runtime.local import run_pipeline
 from pipelines.runtime.options import add_workers, is_local, parse_flags, parse_levels

@@ -9,7 +9,7 @@ import numpy as np
 import PIL
 import pyarrow as pa
 
-from pipelines.audit.table import write_json
+from pipelines.files import write_json
 from pipelines.shards.config import ShardsConfig
 from pipelines.shards.splits import SPLIT_SHARES
 from q1net_core import __version__, storage

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
-from pipelines.audit.table import read_uri
+from pipelines.files import read_uri
 from pipelines.shards.config import ShardsConfig
 from q1net_core import storage
 from q1net_core.codecs.base import CODECS

@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 import apache_beam as beam
 
-from pipelines.audit.table import write_json
+from pipelines.files import write_json
 from pipelines.runtime import counters
 from pipelines.shards.config import ShardsConfig
 from pipelines.shards.images import Finding, fingerprint_of, load_pixels, read_lines, write_lines
