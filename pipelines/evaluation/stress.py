@@ -217,6 +217,6 @@ def make_samples(
     for condition in conditions:
         for level in levels_of(condition, levels):
             made = CONDITIONS[condition].make(pixels, level, np.random.default_rng((seed, level)))
-            table = made.table and [made.table.family, made.table.level, made.table.quality]
+            table = made.table and [made.table.match, made.table.level, made.table.quality]
             facts = {"condition": condition, "level": level, "patches": patches, "table": table, "grid": made.grid}
             yield label(image, **facts), made.encoded

@@ -32,8 +32,8 @@ from PIL import Image
 from q1net_core.errors import ConfigError, ImageError
 from q1net_core.images.decode import Limits, decode
 from q1net_core.jpeg.header import read_jpeg_header
+from q1net_core.lattice.blocks import luma_of
 from q1net_core.lattice.estimate import estimate_lattice
-from q1net_core.lattice.grid import luma_of
 from q1net_core.records import DecodedImage, Status
 
 ALPHA = Image.fromarray(np.dstack([np.asarray(PHOTO), np.arange(40 * 56, dtype=np.uint32).reshape(40, 56) % 256])

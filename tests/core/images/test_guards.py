@@ -33,11 +33,12 @@ def test_tiff_orientation_is_not_applied(orientation: int, compression: str, big
 @pytest.mark.parametrize(("kind", "count", "layout"), [(3, 1, "HH"), (3, 2, "HH"), (4, 1, "L"), (6, 1, "BBBB")])
 @pytest.mark.parametrize("order", "<>")
 def test_tiff_orientation_of_any_type_is_not_applied(kind: int, count: int, layout: str, order: str) -> None:
-    entries = [(256, 4, "L", 3), (257, 4, "L", 2), (258, 3, "HH", 8), (259, 3, "HH", 1), (262, 3, "HH", 1)]
-    entries += [(273, 4, "L", 122), (274, kind, layout, 6), (278, 4, "L", 2), (279, 4, "L", 6)]
+    entries = [(256, 4, 1, "L", 3), (257, 4, 1, "L", 2), (258, 3, 1, "HH", 8), (259, 3, 1, "HH", 1)]
+    entries += [(262, 3, 1, "HH", 1), (273, 4, 1, "L", 122), (274, kind, count, layout, 6)]
+    entries += [(278, 4, 1, "L", 2), (279, 4, 1, "L", 6)]
     tiff = struct.pack(order + "2sHLH", b"II" if order == "<" else b"MM", 42, 8, len(entries))
-    for tag, number, format, value in entries:
-        tiff += struct.pack(order + "HHL" + format, tag, number, count if tag == 274 else 1, value, *[0] * (len(format) - 1))
+    for tag, number, values, format, value in entries:
+        tiff += struct.pack(order + "HHL" + format, tag, number, values, value, *[0] * (len(format) - 1))
     tiff += struct.pack(order + "L", 0)
     tiff += bytes(range(10, 70, 10))
     assert Image.open(io.BytesIO(tiff)).size == (2, 3)

@@ -41,14 +41,14 @@ def test_every_known_table_is_there_once() -> None:
 def test_a_table_of_two_encoders_is_the_earlier_ones() -> None:
     tables = {table.steps: (table.family, table.level, table.quality) for table in known_tables()}
     for level in JPEG_QUALITIES:
-        assert tables[libjpeg(level)] == ("exact", level, level)
+        assert tables[libjpeg(level)] == ("libjpeg", level, level)
     for level, pair in PHOTOSHOP_TABLES.items():
         assert tables[pair.luma] == ("photoshop", level, fit_quality(pair.luma))
     shared = [level for level, pair in SAVE_FOR_WEB_TABLES.items() if tables[pair.luma][0] != "save_for_web"]
     assert [tables[SAVE_FOR_WEB_TABLES[level].luma] for level in shared] == [("photoshop", 10, 92)]
     # All steps 1, or all 255.
-    assert tables[tuple(mozjpeg_table(100).tolist())] == ("exact", 100, 100)
-    assert tables[tuple(mozjpeg_table(3).tolist())][:2] == ("exact", 1)
+    assert tables[tuple(mozjpeg_table(100).tolist())] == ("libjpeg", 100, 100)
+    assert tables[tuple(mozjpeg_table(3).tolist())][:2] == ("libjpeg", 1)
     assert tables[tuple(mozjpeg_table(75).tolist())] == ("mozjpeg", 75, 67)
 
 

@@ -207,6 +207,15 @@ def test_blank_pictures_tell_nothing_for_or_against(value: int) -> None:
     assert estimate_lattice(np.full((100, 100, 3), value, np.uint8)) == LatticeEstimate()
 
 
+def test_a_luma_plane_is_judged_as_the_grey_picture_of_it() -> None:
+    grey = np.asarray(Image.fromarray(load_original(BUSY)).convert("L"))
+    pixels = compress(grey, 60)[3:, 2:]
+    assert np.array_equal(pixels[..., 0], pixels[..., 2])
+    estimate = estimate_lattice(pixels)
+    assert (estimate.quality, estimate.grid) == (60, (6, 5))
+    assert estimate_lattice(np.ascontiguousarray(pixels[..., 0])) == estimate
+
+
 def test_the_layout_in_memory_does_not_matter_and_pixels_stay_as_they_are() -> None:
     pixels = compress(load_original(BUSY), 60)
     expected = estimate_lattice(pixels)
