@@ -20,7 +20,7 @@ from pipelines.inputs import ReadInputs
 from pipelines.runtime.local import run_pipeline
 from pipelines.runtime.options import add_workers, is_local, parse_flags, parse_levels
 from pipelines.shards.config import ENCODERS, SCREENS, ShardsConfig
-from pipelines.shards.dataset import Shard, commit
+from pipelines.shards.dataset import Shard, commit_dataset
 from pipelines.shards.images import read_sources
 from pipelines.shards.parquet import PATCH_BYTES
 from pipelines.shards.plan import Corpus, Plan, list_corpus, plan_shards
@@ -55,7 +55,7 @@ def write_dataset(root: beam.Pipeline, config: ShardsConfig, plan: Plan, rounds:
         written.append(sources | label >> WriteShards(config, plan.images, number, rounds, after))
     shards = AsList(written | "Written" >> beam.Flatten())
     once = root | "Once" >> beam.Create([None])
-    return once | "Commit" >> beam.Map(commit, shards, plan.images, plan.screened, config)
+    return once | "Commit" >> beam.Map(commit_dataset, shards, plan.images, plan.screened, config)
 
 
 def count_rounds(images: int, config: ShardsConfig, options: PipelineOptions) -> int:

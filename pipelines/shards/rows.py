@@ -6,7 +6,7 @@ other splits stay whole, one after the other. So nothing depends on who computes
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from typing import Any
 
 import apache_beam as beam
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from apache_beam.pvalue import AsList
 
+from pipelines.files import write_part
 from pipelines.runtime import counters
 from pipelines.shards.config import ENCODERS, ShardsConfig
 from pipelines.shards.dataset import Shard
@@ -183,10 +184,10 @@ def write_shard(grouped: tuple[Key, Iterable[ShardRows]], images: dict[str, int]
     content = ENCODERS[config.format](table)
     shards = count_shards(split, images[split], config)
     name = f"split={split}/part-{number:05d}-of-{shards:05d}.{config.format}"
-    storage.write_bytes(storage.join(config.output, name), content)
+    part = write_part(config.output, name, content, len(table))
     levels, rows = np.unique(table["level"].to_numpy(), return_counts=True)
     counts = dict(zip(levels.tolist(), rows.tolist(), strict=True))
-    return Shard(name, split, len(table), len(content), sha256(content).hexdigest(), counts)
+    return Shard(part, split, counts)
 
 
 class WriteShards(beam.PTransform):

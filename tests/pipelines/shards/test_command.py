@@ -257,7 +257,7 @@ def test_a_killed_run_is_replaced(images: Path, tmp_path: Path, monkeypatch: pyt
     def fail(*_: object) -> None:
         raise OSError("killed")
 
-    monkeypatch.setattr(command, "commit", fail)
+    monkeypatch.setattr(command, "commit_dataset", fail)
     with pytest.raises(Exception, match="killed"):
         make_shards(configure(images, tmp_path, patches_per_image=30, seed=4), ONE_THREAD)
     monkeypatch.undo()
