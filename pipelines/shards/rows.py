@@ -130,9 +130,6 @@ def pack_rows(source: Source, pixels: UInt8Array, images: int, config: ShardsCon
     name = storage.printable_uri(source.name)
     for rows in np.split(order, starts[1:]):
         level, place = np.divmod(rows, len(places))
-        yield (
-            (source.split, int(shard_of[rows[0]])),
-            ShardRows(
-                name, source.split, keys.ravel()[rows], levels[level].astype(np.int16), places[place], patches[rows]
-            ),
-        )
+        key = source.split, int(shard_of[rows[0]])
+        of_levels = levels[level].astype(np.int16)
+        yield key, ShardRows(name, source.split, keys.ravel()[rows], of_levels, places[place], patches[rows])
