@@ -2,7 +2,6 @@
 
 import shutil
 from collections import namedtuple
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,9 +53,8 @@ Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.fixture
-def little_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(10**10, 9 * 10**9, 10**9))
-    yield
 
 
 @pytest.mark.usefixtures("little_room")
