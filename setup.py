@@ -30,6 +30,7 @@ setup(
         "fsspec>=2026.1",
         "gcsfs>=2026.1",
         "google-crc32c>=1.7",
+        "tabulate>=0.9,<1",
         "tqdm>=4.66",
     ],
     extras_require={
@@ -53,6 +54,7 @@ setup(
             "s3fs>=2026.1",
             "tensorboard>=2.20",
             "tf2onnx>=1.17,<2",
+            "types-tabulate>=0.9,<1",
         ],
     },
     entry_points={"console_scripts": ["q1net = pipelines.cli:command"]},
