@@ -8,14 +8,15 @@ import sys
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.evaluation.config import DEFAULT_WEIGHTS, EvaluateConfig
+from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.costs import add_costs
 from pipelines.evaluation.pipeline import evaluate, read_candidates
 from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.study import EVALUATED
-from pipelines.runtime.local import parse_flags, parse_levels
+from pipelines.runtime.options import add_workers, parse_flags, parse_levels
 from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
+from q1net_core.estimator import DEFAULT_WEIGHTS
 from q1net_core.fusion import FUSIONS
 from q1net_core.network.weights import packaged_variants
 from q1net_core.patches import DEFAULT_PATCHES
@@ -63,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--patches", type=int, default=DEFAULT_PATCHES, help="patches per image, a square (%(default)s)"
     )
+    add_workers(parser)
     return parser
 
 

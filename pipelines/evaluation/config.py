@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.study import EVALUATED, Study
 from q1net_core.errors import ConfigError
+from q1net_core.estimator import DEFAULT_WEIGHTS
 from q1net_core.patches import DEFAULT_PATCHES
-
-DEFAULT_WEIGHTS = "q1net-k8"
 
 
 @dataclass(frozen=True, slots=True)

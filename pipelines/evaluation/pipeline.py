@@ -1,6 +1,5 @@
 """The Beam pipeline of an evaluation: lossless images in, one JSON file of statistics out."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +8,7 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.audit import table
+from pipelines import files
 from pipelines.evaluation import steps
 from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.render import Row
@@ -17,10 +16,11 @@ from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.study import EVALUATED, Candidate, Summarise
 from pipelines.inference import Q1NetHandler
 from pipelines.inputs import list_inputs
-from pipelines.runtime import local
+from pipelines.runtime.local import run_pipeline
+from pipelines.runtime.versions import find_versions
 from pipelines.transforms import ReadImages
-from q1net_core import __version__, storage
-from q1net_core.estimator import EstimatorConfig, configure
+from q1net_core import storage
+from q1net_core.estimator import EstimatorSettings
 from q1net_core.network.weights import read_weights
 from q1net_core.records import ListedImage
 
@@ -31,33 +31,28 @@ def read_candidates(config: EvaluateConfig) -> list[Candidate]:
     Raises:
         ConfigError, WeightsError: weights or settings that cannot be used.
     """
+    wanted, cascade = EVALUATED[config.estimator], config.estimator == "combined"
     if not config.weights:
-        return [Candidate(EstimatorConfig(0, estimators=EVALUATED[config.estimator]))]
+        return [Candidate(EstimatorSettings(estimators=wanted))]
     candidates = []
     for source in config.weights:
-        weights = read_weights(source)
-        judging = configure(
-            weights.rule(config.fusion),
-            config.threshold,
-            config.patches,
-            estimators=EVALUATED[config.estimator],
-            cascade=config.estimator == "combined",
+        settings = EstimatorSettings(
+            source, config.fusion, config.threshold, config.patches, estimators=wanted, cascade=cascade
         )
-        candidates.append(Candidate(judging, weights, source))
+        weights = read_weights(source)
+        candidates.append(Candidate(settings, weights, settings.rule_of(weights)))
     return candidates
 
 
-def describe(candidate: Candidate, patches: int) -> Row:
+def describe(candidate: Candidate) -> Row:
     """What a candidate is made with, as the statistics say it; None for what the lattice does not have."""
-    weights, config = candidate.weights, candidate.config
-    if weights is None:
-        return dict.fromkeys(("variant", "weights_sha256", "fusion", "threshold")) | {"patches": patches}
+    weights, rule = candidate.weights, candidate.rule
     return {
-        "variant": weights.variant,
-        "weights_sha256": weights.sha256,
-        "fusion": config.fusion,
-        "threshold": config.threshold,
-        "patches": patches,
+        "variant": weights and weights.variant,
+        "weights_sha256": weights and weights.sha256,
+        "fusion": rule and rule.fusion,
+        "threshold": rule and rule.threshold,
+        "patches": candidate.settings.patches,
     }
 
 
@@ -65,7 +60,7 @@ def write_statistics(
     results: list[tuple[tuple[int, Any], Any]], uri: str, summarise: Summarise, made_with: Sequence[Row], about: Row
 ) -> str:
     """Write what all sums of a study say; returns the uri."""
-    table.write_json(uri, about | summarise(dict(results), made_with))
+    files.write_json(uri, about | summarise(dict(results), made_with))
     return uri
 
 
@@ -75,26 +70,26 @@ def build(
     """The whole pipeline; its one output element is the uri of the statistics."""
     study = STUDIES[config.study]
     uri = storage.join(config.output, study.file)
-    about = {"arguments": asdict(config), "images": len(images), "versions": {"q1net": __version__}}
-    made_with = [describe(candidate, config.patches) for candidate in candidates]
+    about = {"arguments": asdict(config), "images": len(images), "versions": find_versions()}
+    made_with = [describe(candidate) for candidate in candidates]
     read = root | "Images" >> beam.Create(images) | "Spread" >> beam.Reshuffle() | "ReadImages" >> ReadImages()
     unread = read.finished | "Refuse" >> beam.FlatMap(steps.refuse)
     compressed = read.read | "Compress" >> beam.FlatMap(
         steps.compress, study.make, study.cases(config.levels, config.conditions)
     )
     # What is sampled does not depend on the weights.
-    sampled = compressed | "Sample" >> beam.FlatMap(steps.sample, study.sample, candidates[0].config).with_outputs(
+    sampled = compressed | "Sample" >> beam.FlatMap(steps.sample, study.sample, candidates[0].settings).with_outputs(
         steps.FINISHED, main="sampled"
     )
     finished = (sampled.finished, unread) | "Finished" >> beam.Flatten()
     measured = [finished | "Measure" >> beam.Map(steps.measure, study.measure, 0)]
     for number, candidate in enumerate(candidates):
         if candidate.weights is not None:
-            handler = KeyedModelHandler(Q1NetHandler(candidate.source, candidate.weights.sha256))
+            handler = KeyedModelHandler(Q1NetHandler(candidate.settings.weights, candidate.weights.sha256))
             measured.append(
                 sampled.sampled
                 | f"RunInference{number}" >> RunInference(handler)
-                | f"Fuse{number}" >> beam.Map(steps.fuse, candidate.config)
+                | f"Fuse{number}" >> beam.Map(steps.fuse, candidate.rule)
                 | f"Measure{number}" >> beam.Map(steps.measure, study.measure, number)
             )
     return (
@@ -116,7 +111,7 @@ def evaluate(config: EvaluateConfig, candidates: Sequence[Candidate], options: P
     storage.ensure_writable(config.output)
     images = list(list_inputs([config.images]))
     cases = study.cases(config.levels, config.conditions)
-    local.run_pipeline(
+    run_pipeline(
         lambda root: build(root, config, candidates, images),
         options,
         "rows",
@@ -124,5 +119,4 @@ def evaluate(config: EvaluateConfig, candidates: Sequence[Candidate], options: P
         "image",
         with_model=bool(config.weights),
     )
-    statistics: Row = json.loads(table.read_uri(storage.join(config.output, study.file)))
-    return statistics
+    return files.read_json(storage.join(config.output, study.file))

@@ -15,11 +15,11 @@ from apache_beam.pvalue import TaggedOutput
 from pipelines import transforms
 from pipelines.runtime import counters
 from pipelines.transforms import FINISHED, Encoded
+from q1net_core.arrays import UInt8Array
 from q1net_core.errors import ImageError
-from q1net_core.estimator import EstimatorConfig, sample_image
+from q1net_core.estimator import EstimatorSettings, sample_image
 from q1net_core.images.decode import decode
-from q1net_core.records import ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status, UInt8Array
-from q1net_core.verdict import answer
+from q1net_core.records import FusionRule, ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Truth:
 # Pixels and the cases of a study -> the truth and the bytes of each file that is estimated.
 Make = Callable[[UInt8Array, Sequence[Any]], Iterable[tuple[Truth, bytes]]]
 # One compressed image -> its patches, or its record where it is finished without a network; once or several times.
-Sample = Callable[[Any, Encoded, EstimatorConfig], Iterable[tuple[Truth, ImagePatches | ImageRecord]]]
+Sample = Callable[[Any, Encoded, EstimatorSettings], Iterable[tuple[Truth, ImagePatches | ImageRecord]]]
 # One estimated image -> the key under which its statistic is added up, and the statistic, anything with ``+``.
 Measure = Callable[[Any, ImageRecord], tuple[Any, Any]]
 
@@ -62,11 +62,6 @@ def refuse(record: ImageRecord) -> Iterator[tuple[Truth, ImageRecord]]:
     yield from ()
 
 
-def quality_of(record: ImageRecord) -> float | None:
-    """The answer that is judged: an audit's."""
-    return answer(record.info.lattice, record.estimate)[0]
-
-
 def compress(lossless: Encoded, make: Make, cases: Sequence[Any]) -> Iterator[tuple[Truth, Encoded]]:
     """A lossless image -> the files that a study makes of it, each with its truth."""
     image, encoded = lossless
@@ -77,16 +72,16 @@ def compress(lossless: Encoded, make: Make, cases: Sequence[Any]) -> Iterator[tu
 
 
 def sample_as_audit(
-    truth: Truth, encoded: Encoded, config: EstimatorConfig
+    truth: Truth, encoded: Encoded, settings: EstimatorSettings
 ) -> Iterator[tuple[Truth, ImagePatches | ImageRecord]]:
     """What an audit samples, which knows nothing of the truth."""
-    yield truth, sample_image(*encoded, config)
+    yield truth, sample_image(*encoded, settings)
 
 
-def sample(known: tuple[Truth, Encoded], sample_one: Sample, config: EstimatorConfig) -> Iterator[Any]:
+def sample(known: tuple[Truth, Encoded], sample_one: Sample, settings: EstimatorSettings) -> Iterator[Any]:
     """What a study samples of one compressed image: (truth, patches), or (truth, record) on the output FINISHED."""
     with usable(known[1][0]), counters.timed("sample_usec"):
-        sampled = list(sample_one(*known, config))
+        sampled = list(sample_one(*known, settings))
     for truth, item in sampled:
         if isinstance(item, ImageRecord):
             yield TaggedOutput(FINISHED, (truth, transforms.count_row(accept(item))))
@@ -94,10 +89,10 @@ def sample(known: tuple[Truth, Encoded], sample_one: Sample, config: EstimatorCo
             yield truth, item
 
 
-def fuse(known: tuple[Truth, PatchPredictions], config: EstimatorConfig) -> tuple[Truth, ImageRecord]:
+def fuse(known: tuple[Truth, PatchPredictions], rule: FusionRule) -> tuple[Truth, ImageRecord]:
     """The finished record of one image, with its truth."""
     truth, predictions = known
-    return truth, transforms.fuse(predictions, config)
+    return truth, transforms.fuse(predictions, rule)
 
 
 def measure(known: tuple[Truth, ImageRecord], measure_one: Measure, candidate: int) -> tuple[tuple[int, Any], Any]:

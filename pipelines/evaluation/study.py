@@ -6,8 +6,9 @@ from typing import Any
 
 from pipelines.evaluation.render import Rendered, Row
 from pipelines.evaluation.steps import Make, Measure, Sample, sample_as_audit
-from q1net_core.estimator import EstimatorConfig
+from q1net_core.estimator import EstimatorSettings
 from q1net_core.network.weights import WeightsFile
+from q1net_core.records import FusionRule
 
 # --estimator: whose answer is evaluated, and what runs for it. If both run, Q1Net does where the lattice abstains.
 EVALUATED = {"q1net": ("q1net",), "lattice": ("lattice",), "combined": ("lattice", "q1net")}
@@ -17,14 +18,14 @@ Summarise = Callable[[Mapping[tuple[int, Any], Any], Sequence[Row]], Row]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One estimator that is evaluated: its ``config``, and its ``weights`` with their ``source``.
+    """One estimator that is evaluated: its settings, and its weights with their fusion rule.
 
-    The lattice alone has no weights.
+    The lattice alone has neither weights nor rule.
     """
 
-    config: EstimatorConfig
+    settings: EstimatorSettings
     weights: WeightsFile | None = None
-    source: str = ""
+    rule: FusionRule | None = None
 
 
 def levels_alone(levels: Sequence[int], _conditions: Sequence[str]) -> Sequence[int]:

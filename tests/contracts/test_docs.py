@@ -17,8 +17,8 @@ from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.studies.conditions import CONDITIONS
 from pipelines.runtime.counters import COUNTERS
 from pipelines.shards import command as shards
-from pipelines.shards.files import SHARD_SCHEMA
-from q1net_core.codecs.base import CODECS
+from pipelines.shards.parquet import SHARD_SCHEMA
+from q1net_core.codecs.table import CODECS
 from q1net_core.estimator import ESTIMATORS
 from q1net_core.jpeg.header import HEADER_MATCHES
 from q1net_core.lattice.dictionary import known_tables
@@ -78,7 +78,7 @@ def test_verdicts_and_estimators_are_documented() -> None:
 
 
 def test_the_tables_that_the_lattice_knows_are_documented() -> None:
-    families = {known.family for known in known_tables()} | {"custom"}
+    families = {known.match for known in known_tables()} | {"custom"}
     assert set(re.findall(r"`(\w+)`", " ".join(table("column")["lattice_match"]))) == families
 
 

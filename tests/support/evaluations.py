@@ -10,11 +10,11 @@ from pipelines.cli import main
 from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.pipeline import evaluate, read_candidates
 from pipelines.evaluation.render import Row
-from q1net_core.codecs.base import encode_jpeg
-from q1net_core.estimator import EstimatorConfig, fuse_predictions, predict_patches, sample_image
+from q1net_core.codecs.jpeg import encode_jpeg
+from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches, sample_image
 from q1net_core.metrics import QualityErrors
 from q1net_core.network.weights import Q1Net, read_weights
-from q1net_core.records import ImagePatches, ListedImage
+from q1net_core.records import FusionRule, ImagePatches, ListedImage
 
 LEVELS = (8, 50, 93)
 ONE_THREAD = PipelineOptions(["--runner=FnApiRunner"])
@@ -34,14 +34,15 @@ def run_study(lossless: Path, weights_uri: str, output: Path, *arguments: str) -
 
 
 def errors_by_hand(folder: Path, weights_uri: str, threshold: float, patches: int) -> QualityErrors:
-    model, config = Q1Net(read_weights(weights_uri)), EstimatorConfig(threshold, patches)
+    model, settings = Q1Net(read_weights(weights_uri)), EstimatorSettings(patches=patches)
+    rule = FusionRule("paper", threshold)
     total = QualityErrors()
     for path in sorted(folder.iterdir()):
         pixels = np.asarray(Image.open(path).convert("RGB"))
         for level in LEVELS:
-            sampled = sample_image(ListedImage("x"), encode_jpeg(pixels, level), config)
+            sampled = sample_image(ListedImage("x"), encode_jpeg(pixels, level), settings)
             assert isinstance(sampled, ImagePatches)
-            estimate = fuse_predictions(predict_patches(model, [sampled])[0], config).estimate
+            estimate = fuse_predictions(predict_patches(model, [sampled])[0], rule).network
             assert estimate is not None
             total = total + QualityErrors.of(level, estimate.quality)
     return total

@@ -8,17 +8,17 @@ import pyarrow as pa
 from pipelines import text
 from pipelines.evaluation.costs import TIMED_CALLS
 from pipelines.evaluation.render import Rendered, Row, percent, to_parquet, to_text
-from pipelines.evaluation.steps import Truth, quality_of
+from pipelines.evaluation.steps import Truth
 from pipelines.evaluation.studies.levels import compress_at_levels, metrics_of, to_errors
 from pipelines.evaluation.study import Study
 from pipelines.transforms import Encoded
-from q1net_core.codecs.base import CODECS
-from q1net_core.estimator import EstimatorConfig
+from q1net_core.estimator import EstimatorSettings
 from q1net_core.images.decode import decode
+from q1net_core.jpeg.tables import JPEG_QUALITIES
 from q1net_core.markdown import to_markdown
 from q1net_core.metrics import QualityErrors
 from q1net_core.patches import DEFAULT_PATCHES, PATCHES_PER_SIDE, sample_patches
-from q1net_core.records import ImageInfo, ImagePatches, ImageRecord
+from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, LatticeEstimate
 
 # 4 x 4, 8 x 8, ... 24 x 24 patches.
 SIZES = tuple(side**2 for side in PATCHES_PER_SIDE if side % 4 == 0)
@@ -66,17 +66,20 @@ class SizeTruth(Truth):
     patches: int
 
 
-def sample_sizes(truth: Truth, encoded: Encoded, config: EstimatorConfig) -> Iterator[tuple[SizeTruth, ImagePatches]]:
+def sample_sizes(
+    truth: Truth, encoded: Encoded, settings: EstimatorSettings
+) -> Iterator[tuple[SizeTruth, ImagePatches]]:
     """A JPEG file, decoded once -> its patches for every number of patches."""
     image, content = encoded
     pixels = decode(content).pixels
     for size in SIZES:
-        yield SizeTruth(truth.level, size), ImagePatches(image, ImageInfo(), sample_patches(pixels, size))
+        patches = sample_patches(pixels, size)
+        yield SizeTruth(truth.level, size), ImagePatches(image, ImageInfo(), LatticeEstimate(), patches)
 
 
 def to_errors_of_size(truth: SizeTruth, record: ImageRecord) -> tuple[int, QualityErrors]:
     """The error of one answer, under its number of patches."""
-    return truth.patches, QualityErrors.of(truth.level, quality_of(record))
+    return truth.patches, QualityErrors.of(truth.level, record.answer.quality)
 
 
 def summarise_methods(results: Mapping[tuple[int, None], QualityErrors], made_with: Sequence[Row]) -> Row:
@@ -165,7 +168,7 @@ TABLE2 = Study(
     name="table2",
     help="several variants beside published ones",
     file="table2.json",
-    levels=tuple(CODECS["jpeg"].levels),
+    levels=tuple(JPEG_QUALITIES),
     make=compress_at_levels,
     measure=to_errors,
     summarise=summarise_methods,
@@ -178,7 +181,7 @@ TABLE4 = Study(
     name="table4",
     help="by number of patches",
     file="table4.json",
-    levels=tuple(CODECS["jpeg"].levels),
+    levels=tuple(JPEG_QUALITIES),
     make=compress_at_levels,
     sample=sample_sizes,
     measure=to_errors_of_size,

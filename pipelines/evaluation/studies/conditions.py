@@ -11,11 +11,13 @@ from hashlib import sha256
 import numpy as np
 from PIL import Image
 
-from q1net_core.codecs.base import CODECS, encode_jpeg, encode_tables, load, mozjpeg_tables, save
+from q1net_core.arrays import UInt8Array
+from q1net_core.codecs.base import load, save
+from q1net_core.codecs.jpeg import encode_jpeg, encode_tables, mozjpeg_tables
+from q1net_core.codecs.table import CODECS
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES, SAVE_FOR_WEB_TABLES, Table, TablePair, standard_tables
 from q1net_core.lattice.dictionary import KnownTable, known_tables
 from q1net_core.patches import BLOCK
-from q1net_core.records import UInt8Array
 
 Random = np.random.Generator
 

@@ -19,12 +19,14 @@ from pipelines.evaluation.render import (
     to_parquet,
     to_text,
 )
-from pipelines.evaluation.steps import Truth, quality_of
+from pipelines.evaluation.steps import Truth
 from pipelines.evaluation.study import Study
-from q1net_core.codecs.base import CODECS, encode_jpeg
+from q1net_core.arrays import UInt8Array
+from q1net_core.codecs.jpeg import encode_jpeg
+from q1net_core.jpeg.tables import JPEG_QUALITIES
 from q1net_core.markdown import to_markdown
 from q1net_core.metrics import BANDS, N_LEVELS, QualityErrors
-from q1net_core.records import ImageRecord, UInt8Array
+from q1net_core.records import ImageRecord
 
 METRICS = [("images", pa.int64())] + [
     (name, pa.float64()) for name in ("mae", "bias", "sde", "sde_signed", "exact", "within_1", "missing")
@@ -42,7 +44,7 @@ def compress_at_levels(pixels: UInt8Array, levels: Sequence[int]) -> Iterator[tu
 
 def to_errors(truth: Truth, record: ImageRecord) -> tuple[None, QualityErrors]:
     """The error of one answer."""
-    return None, QualityErrors.of(truth.level, quality_of(record))
+    return None, QualityErrors.of(truth.level, record.answer.quality)
 
 
 def metrics_of(errors: QualityErrors) -> Row:
@@ -96,7 +98,7 @@ STUDY = Study(
     name="levels",
     help="error by level (default)",
     file="metrics.json",
-    levels=tuple(CODECS["jpeg"].levels),
+    levels=tuple(JPEG_QUALITIES),
     make=compress_at_levels,
     measure=to_errors,
     summarise=summarise,

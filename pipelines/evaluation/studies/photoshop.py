@@ -22,13 +22,15 @@ from pipelines.evaluation.render import (
     to_parquet,
     to_text,
 )
-from pipelines.evaluation.steps import Truth, quality_of
+from pipelines.evaluation.steps import Truth
 from pipelines.evaluation.study import Study
 from q1net_core import storage
-from q1net_core.codecs.base import encode_tables, load
+from q1net_core.arrays import UInt8Array
+from q1net_core.codecs.base import load
+from q1net_core.codecs.jpeg import encode_tables
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES
 from q1net_core.markdown import to_markdown
-from q1net_core.records import ImageRecord, UInt8Array
+from q1net_core.records import ImageRecord
 
 PHOTOSHOP_LEVELS = tuple(PHOTOSHOP_TABLES)
 # One image at one level.
@@ -61,7 +63,7 @@ def compress_by_photoshop(pixels: UInt8Array, levels: Sequence[int]) -> Iterator
 def to_image_row(truth: PhotoshopTruth, record: ImageRecord) -> tuple[int, tuple[Row]]:
     """A row of PHOTOSHOP_SCHEMA, under its level: tuples of rows add up to longer ones."""
     image = storage.printable_uri(record.image.uri)
-    return truth.level, ({"image": image, "level": truth.level, "quality": quality_of(record), "psnr": truth.psnr},)
+    return truth.level, ({"image": image, "level": truth.level, "quality": record.answer.quality, "psnr": truth.psnr},)
 
 
 def summarise(results: Mapping[tuple[int, int], tuple[Row, ...]], made_with: Sequence[Row]) -> Row:

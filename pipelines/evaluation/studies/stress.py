@@ -10,18 +10,19 @@ import pyarrow as pa
 
 from pipelines import text
 from pipelines.evaluation.render import Rendered, Row, describe_estimator, percent, to_parquet, to_text
-from pipelines.evaluation.steps import Truth, quality_of, sample_as_audit
+from pipelines.evaluation.steps import Truth, sample_as_audit
 from pipelines.evaluation.studies.conditions import CONDITIONS, levels_of, seed_of
 from pipelines.evaluation.study import Study
 from pipelines.transforms import Encoded
-from q1net_core.codecs.base import CODECS
-from q1net_core.estimator import EstimatorConfig
+from q1net_core.arrays import UInt8Array
+from q1net_core.estimator import EstimatorSettings
 from q1net_core.images.decode import decode
+from q1net_core.jpeg.tables import JPEG_QUALITIES
 from q1net_core.lattice.dictionary import KnownTable
 from q1net_core.markdown import to_markdown
 from q1net_core.metrics import UNITS
 from q1net_core.patches import sample_patches
-from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, UInt8Array
+from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, LatticeEstimate
 
 # Condition and level.
 Case = tuple[str, int]
@@ -60,15 +61,15 @@ def make_samples(pixels: UInt8Array, cases: Sequence[Case]) -> Iterator[tuple[St
 
 
 def sample_on_grid(
-    truth: StressTruth, encoded: Encoded, config: EstimatorConfig
+    truth: StressTruth, encoded: Encoded, settings: EstimatorSettings
 ) -> Iterator[tuple[Truth, ImagePatches | ImageRecord]]:
     """As in an audit; but Q1Net alone, which does not look for the grid, is told it where one is left."""
-    if "lattice" in config.estimators:
-        yield from sample_as_audit(truth, encoded, config)
+    if "lattice" in settings.estimators:
+        yield from sample_as_audit(truth, encoded, settings)
     else:
         image, content = encoded
-        patches = sample_patches(decode(content).pixels, config.patches, truth.grid or (0, 0))
-        yield truth, ImagePatches(image, ImageInfo(), patches)
+        patches = sample_patches(decode(content).pixels, settings.patches, truth.grid or (0, 0))
+        yield truth, ImagePatches(image, ImageInfo(), LatticeEstimate(), patches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,13 @@ class Outcomes:
 
         The lattice must name the encoder and its level; Q1Net's answer, rounded, must be the nearest libjpeg level.
         """
-        quality, lattice, table = quality_of(record), record.info.lattice, truth.table
+        quality, lattice, table = record.answer.quality, record.lattice, truth.table
         if quality is None:
             return Outcomes(images=1)
         if table is None:
             return Outcomes(images=1, accepted=1, false_accepts=1)
         named = lattice.quality is not None
-        right = (lattice.match, lattice.level) == (table.family, table.level)
+        right = (lattice.match, lattice.level) == (table.match, table.level)
         exact = right if named else round(quality) == table.quality
         return Outcomes(
             images=1,
@@ -187,7 +188,7 @@ STUDY = Study(
     name="stress",
     help="what happens to altered pictures",
     file="stress.json",
-    levels=tuple(CODECS["jpeg"].levels),
+    levels=tuple(JPEG_QUALITIES),
     default_levels=tuple(range(5, 101, 5)),
     conditions=tuple(CONDITIONS),
     cases=list_cases,

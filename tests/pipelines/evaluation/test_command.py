@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
-from pipelines.evaluation.command import parse, parse_levels
+from pipelines.evaluation.command import parse
+from pipelines.runtime.options import parse_levels
 from q1net_core import storage
 from q1net_core.errors import ConfigError
 from q1net_core.network.weights import packaged_variants

@@ -15,12 +15,11 @@ from pipelines.evaluation.command import parse
 from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.pipeline import read_candidates
 from pipelines.evaluation.study import EVALUATED
-from q1net_core.codecs.base import encode_jpeg
-from q1net_core.estimator import EstimatorConfig, estimate_image
+from q1net_core.codecs.jpeg import encode_jpeg
+from q1net_core.estimator import EstimatorSettings, estimate_image
 from q1net_core.metrics import BANDS, QualityErrors
 from q1net_core.network.weights import Q1Net, read_weights
-from q1net_core.records import ListedImage
-from q1net_core.verdict import answer
+from q1net_core.records import FusionRule, ListedImage
 
 ROOT = Path(__file__).parents[3]
 
@@ -55,16 +54,15 @@ def test_metrics_are_those_of_the_plain_computation(
 @pytest.mark.parametrize("estimator", ["lattice", "combined"])
 def test_other_estimators_answer_as_an_audit(estimator: str, lossless: Path, weights_uri: str, tmp_path: Path) -> None:
     model, total = Q1Net(read_weights(weights_uri)), QualityErrors()
-    config = EstimatorConfig(60, 16, estimators=EVALUATED[estimator], cascade=estimator == "combined")
+    settings = EstimatorSettings(patches=16, estimators=EVALUATED[estimator], cascade=estimator == "combined")
     sources = set()
     for path in sorted(lossless.iterdir()):
         pixels = np.asarray(Image.open(path).convert("RGB"))
         for level in LEVELS:
             file = tmp_path / "one.jpg"
             file.write_bytes(encode_jpeg(pixels, level))
-            record = estimate_image(ListedImage(str(file)), model, config)
-            quality, source = answer(record.info.lattice, record.estimate)
-            total, sources = total + QualityErrors.of(level, quality), sources | {source}
+            answer = estimate_image(ListedImage(str(file)), model, settings, FusionRule("paper", 60)).answer
+            total, sources = total + QualityErrors.of(level, answer.quality), sources | {answer.source}
     arguments = ["--images", str(lossless), "--output", f"{tmp_path}/out", "--levels", "8,50,93"]
     if estimator == "combined":
         arguments += ["--weights", weights_uri, "--patches", "16"]
@@ -94,7 +92,7 @@ def test_the_lattice_alone_loads_no_framework(lossless: Path, tmp_path: Path) ->
 
 def test_q1net_alone_does_not_look_at_the_lattice(lossless: Path) -> None:
     config, _ = parse(["--images", str(lossless), "--output", "out"])
-    assert [candidate.config.estimators for candidate in read_candidates(config)] == [("q1net",)]
+    assert [candidate.settings.estimators for candidate in read_candidates(config)] == [("q1net",)]
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", None])

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from pictures import make_picture
 
 from pipelines.evaluation.studies.conditions import CONDITIONS, Sample, crop, draw_finer, levels_of, standard
-from q1net_core.codecs.base import encode_jpeg, load
+from q1net_core.arrays import UInt8Array
+from q1net_core.codecs.base import load
+from q1net_core.codecs.jpeg import encode_jpeg
 from q1net_core.images.decode import decode
 from q1net_core.jpeg.header import read_jpeg_header
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES
-from q1net_core.records import UInt8Array
 
 
 def make(condition: str, pixels: UInt8Array, level: int, seed: int = 3) -> Sample:
@@ -47,7 +48,7 @@ def test_the_right_answer_for_other_encoders_is_their_level() -> None:
     for level, tables in PHOTOSHOP_TABLES.items():
         made = make("photoshop", make_picture(2), level)
         assert made.table is not None
-        assert (made.table.family, made.table.level, made.table.steps) == ("photoshop", level, tables.luma)
+        assert (made.table.match, made.table.level, made.table.steps) == ("photoshop", level, tables.luma)
     assert levels_of("photoshop", (50,)) == tuple(range(13))
     assert levels_of("mozjpeg", (50,)) == (50,)
 

@@ -25,24 +25,16 @@ from pipelines.evaluation.studies.stress import (
     sample_on_grid,
     summarise,
 )
-from q1net_core.estimator import EstimatorConfig, sample_image
+from q1net_core.arrays import UInt8Array
+from q1net_core.estimator import EstimatorSettings, finish, sample_image
 from q1net_core.images.decode import decode
 from q1net_core.lattice.dictionary import KnownTable, known_tables
 from q1net_core.metrics import UNITS
 from q1net_core.patches import sample_patches
-from q1net_core.records import (
-    Estimate,
-    ImageInfo,
-    ImagePatches,
-    ImageRecord,
-    LatticeEstimate,
-    ListedImage,
-    Status,
-    UInt8Array,
-)
+from q1net_core.records import Estimate, ImagePatches, ImageRecord, LatticeEstimate, ListedImage
 
 PHOTOGRAPH = Path(__file__).parents[3] / "photographs" / "camera" / "airplane.png"
-LATTICE = EstimatorConfig(0, estimators=("lattice",))
+LATTICE = EstimatorSettings(estimators=("lattice",))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +53,7 @@ def lossless(photograph: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -
 
 def record_of(lattice: LatticeEstimate, quality: float | None = None) -> ImageRecord:
     estimate = None if quality is None else Estimate(quality, 90.0, 1.0, 256, 200)
-    return ImageRecord(ListedImage("x"), Status.OK, None, ImageInfo(lattice=lattice), estimate)
+    return finish(ListedImage("x"), lattice=lattice, network=estimate)
 
 
 def photoshop(level: int) -> KnownTable:
@@ -179,7 +171,9 @@ def test_any_number_of_threads_and_both_estimators_give_one_result(
 @pytest.mark.parametrize("condition", ["crop-128-random", "never"])
 def test_q1net_alone_is_told_the_grid_where_one_is_left(condition: str, photograph: UInt8Array) -> None:
     ((truth, made),) = make_samples(photograph, [(condition, 40)])
-    ((_, sampled),) = sample_on_grid(truth, (ListedImage("x"), made), EstimatorConfig(0, 64, estimators=("q1net",)))
+    ((_, sampled),) = sample_on_grid(
+        truth, (ListedImage("x"), made), EstimatorSettings(patches=64, estimators=("q1net",))
+    )
     assert isinstance(sampled, ImagePatches)
     assert (truth.grid is None) is (condition == "never")
     assert np.array_equal(sampled.patches, sample_patches(decode(made).pixels, 64, truth.grid or (0, 0)))

@@ -12,10 +12,12 @@ from pipelines.evaluation.pipeline import describe
 from pipelines.evaluation.steps import Truth, add_up
 from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.study import EVALUATED, Candidate, Study
-from q1net_core.estimator import EstimatorConfig, fuse_predictions, predict_patches
+from q1net_core.arrays import Float32Array, UInt8Array
+from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches
 from q1net_core.network.weights import read_weights
-from q1net_core.records import Float32Array, ImageRecord, ListedImage, UInt8Array
+from q1net_core.records import FusionRule, ImageRecord, ListedImage
 
+RULE = FusionRule("paper", 60)
 studies = pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 
 
@@ -26,16 +28,16 @@ class Constant:
         return np.full(len(patches), 50, np.float32), np.full(len(patches), 90, np.float32)
 
 
-def judge(study: Study, config: EstimatorConfig) -> Iterable[tuple[Truth, ImageRecord]]:
+def judge(study: Study, settings: EstimatorSettings) -> Iterable[tuple[Truth, ImageRecord]]:
     """Two pictures at two levels, under two conditions where there are some."""
     cases = study.cases(study.levels[6:8], study.conditions[:2])
     for seed in (1, 2):
         for truth, encoded in study.make(make_picture(seed, 120, 136), cases):
-            for known, item in study.sample(truth, (ListedImage(f"{seed}.png"), encoded), config):
+            for known, item in study.sample(truth, (ListedImage(f"{seed}.png"), encoded), settings):
                 if isinstance(item, ImageRecord):
                     yield known, item
                 else:
-                    yield known, fuse_predictions(predict_patches(Constant(), [item])[0], config)
+                    yield known, fuse_predictions(predict_patches(Constant(), [item])[0], RULE)
 
 
 @studies
@@ -57,15 +59,15 @@ def test_every_case_is_made_once_with_its_level(study: Study) -> None:
 
 @studies
 def test_statistics_do_not_depend_on_the_order_and_are_shown(study: Study) -> None:
-    config = EstimatorConfig(60, 16, estimators=EVALUATED[study.estimators[0]])
-    measured = [study.measure(truth, record) for truth, record in judge(study, config)]
+    settings = EstimatorSettings(patches=16, estimators=EVALUATED[study.estimators[0]])
+    measured = [study.measure(truth, record) for truth, record in judge(study, settings)]
 
     def summarise(pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
         by_key: dict[Any, list[Any]] = {}
         for key, statistic in pairs:
             by_key.setdefault((0, key), []).append(statistic)
         sums = {key: add_up(statistics) for key, statistics in by_key.items()}
-        return study.summarise(sums, [describe(Candidate(config, read_weights("q1net-k8")), 16)])
+        return study.summarise(sums, [describe(Candidate(settings, read_weights("q1net-k8"), RULE))])
 
     summary = summarise(measured)
     assert summary == summarise(reversed(measured)) == json.loads(json.dumps(summary))
