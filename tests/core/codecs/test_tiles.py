@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pictures import make_texture
 from PIL import Image
@@ -43,7 +43,6 @@ def assert_windows_match(
     assert np.array_equal(compress_windows(pixels, tops, lefts, level, size, codec), whole)
 
 
-@settings(derandomize=True, deadline=None, max_examples=250)
 @given(st.data(), st.sampled_from(CUTTING), st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_windows_anywhere_are_bit_identical_to_the_whole_image(
     data: st.DataObject, name: str, seed: int, size: int
@@ -65,7 +64,6 @@ def test_windows_anywhere_are_bit_identical_to_the_whole_image(
         assert_windows_match(make_texture(seed, height, width), tops[inside], lefts[inside], level, size, codec)
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
 @given(st.data(), st.sampled_from(CUTTING))
 def test_windows_that_touch_no_far_edge_always_fit(data: st.DataObject, name: str) -> None:
     level = data.draw(st.sampled_from(CODECS[name].levels))

@@ -11,7 +11,7 @@ from pathlib import Path
 import jpeglib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from image_files import (
     FLAT,
@@ -381,13 +381,11 @@ def pixels_or_image_error(encoded: bytes) -> None:
     assert status in {Status.OK, Status.EMPTY, Status.UNSUPPORTED, Status.CORRUPT, Status.TOO_LARGE}
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.sampled_from(SEEDS), st.integers(0, 40), st.binary(max_size=200))
 def test_random_bytes_give_pixels_or_an_image_error(seed: bytes, kept: int, tail: bytes) -> None:
     pixels_or_image_error(seed[:kept] + tail)
 
 
-@settings(max_examples=700, deadline=None, derandomize=True)
 @given(
     st.sampled_from(SEEDS),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255), st.booleans()), min_size=1, max_size=6),

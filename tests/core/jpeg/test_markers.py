@@ -4,7 +4,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jpeg_segments import EOI, HEIGHT, JFIF, SOI, WIDTH, adobe, dqt, recolour, segment, sof, sos
 from pictures import encode_jpeg, make_picture
@@ -166,7 +166,6 @@ def check_reading(encoded: bytes) -> None:
     assert header is None or header.components == len(frame.components)
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.binary(max_size=300), st.lists(st.sampled_from(sorted({0, 2, 0xC4, 0xD8, 0xD9, 0xDA, 0xE0, 0xEE, *FRAMES}))))
 def test_random_bytes_are_walked_as_if_byte_by_byte(tail: bytes, markers: list[int]) -> None:
     between = [tail[index * 7 % (len(tail) + 1) :][:40] for index in range(len(markers))]
@@ -175,7 +174,6 @@ def test_random_bytes_are_walked_as_if_byte_by_byte(tail: bytes, markers: list[i
         check_reading(encoded)
 
 
-@settings(derandomize=True, max_examples=500, deadline=None)
 @given(
     st.sampled_from(SEEDS),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255), st.booleans()), max_size=6),

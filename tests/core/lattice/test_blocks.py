@@ -4,7 +4,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pictures import ORIGINALS, compress, encode_jpeg, load_original, make_picture, make_texture
 from PIL import Image
@@ -62,7 +62,6 @@ def test_the_transform_is_orthonormal_and_finds_each_frequency_in_its_place() ->
 
 
 @given(st.integers(0, 1000), st.integers(8, 40), st.integers(8, 40), st.integers(0, 7), st.integers(0, 7))
-@settings(max_examples=60, deadline=None)
 def test_activity_is_that_of_each_block_and_zero_where_it_is_clipped(
     seed: int, height: int, width: int, x: int, y: int
 ) -> None:

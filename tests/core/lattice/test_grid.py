@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pictures import ORIGINALS, compress, load_original, make_picture
 
@@ -27,7 +27,6 @@ def test_each_of_the_64_phases_is_found(quality: int) -> None:
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
 def test_the_phase_of_any_crop_is_where_its_blocks_begin(data: st.DataObject) -> None:
     pixels = compress(load_original("camera/parrots.jpg"), data.draw(st.sampled_from([50, 70, 90])))
     height, width = (data.draw(st.integers(96, side)) for side in pixels.shape[:2])
