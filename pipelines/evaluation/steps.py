@@ -24,9 +24,9 @@ from q1net_core.records import FusionRule, ImagePatches, ImageRecord, ListedImag
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is known of one compressed image: the ``level`` its study compressed it at; studies add what else they know.
+    """What is known of one compressed image: its study compressed it at ``level``.
 
-    A study that adds something has a subclass.
+    A study that knows more has a subclass.
     """
 
     level: int
@@ -42,7 +42,7 @@ Measure = Callable[[Any, ImageRecord], tuple[Any, Any]]
 
 @contextmanager
 def usable(image: ListedImage) -> Iterator[None]:
-    """Whatever is wrong with one image stops the evaluation, which would be of other images without it."""
+    """An image that cannot be used stops the evaluation: without it, the figures would be of other images."""
     try:
         yield
     except ImageError as error:
