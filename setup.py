@@ -31,6 +31,7 @@ setup(
         "gcsfs>=2026.1",
         "google-crc32c>=1.7",
         "jinja2>=3.1,<4",
+        "tabulate>=0.9,<1",
         "tqdm>=4.66",
     ],
     extras_require={
@@ -55,6 +56,7 @@ setup(
             "setuptools>=80",
             "tensorboard>=2.20",
             "tf2onnx>=1.17,<2",
+            "types-tabulate>=0.9,<1",
         ],
     },
     entry_points={"console_scripts": ["q1net = pipelines.cli:command"]},

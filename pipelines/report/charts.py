@@ -38,7 +38,7 @@ def draw_agreement(counts: npt.NDArray[np.int64]) -> str:
         header, quality = np.nonzero(counts)
         found = counts[header, quality]
         points = axes.scatter(
-            header, quality, c=found, s=14, marker="s", cmap="viridis_r", norm=LogNorm(1, found.max())
+            header, quality, c=found, s=14, marker="s", cmap="viridis_r", norm=LogNorm(1, max(2, found.max()))
         )
         axes.plot((0, 100), (0, 100), color="grey", linewidth=0.7, zorder=0)
         axes.set(xlim=(-1, 101), ylim=(-1, 101))
