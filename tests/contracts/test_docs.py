@@ -15,6 +15,7 @@ from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.evaluation import command as evaluate
 from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.studies.conditions import CONDITIONS
+from pipelines.report import command as report
 from pipelines.runtime.counters import COUNTERS
 from pipelines.shards import command as shards
 from pipelines.shards.parquet import SHARD_SCHEMA
@@ -35,6 +36,7 @@ PARSERS = {
     "evaluate": evaluate.make_parser(),
     "export": export.make_parser(),
     "predict": predict.make_parser(),
+    "report": report.make_parser(),
     "shards": shards.make_parser(),
     "train": train.make_parser(),
 }
