@@ -5,9 +5,9 @@ the others get their split. The second compresses the surroundings of each image
 """
 
 import argparse
-import json
-import os
+import shutil
 import sys
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -15,24 +15,20 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsList
 
 from pipelines import text
-from pipelines.files import read_uri
+from pipelines.files import read_json
 from pipelines.inputs import ReadInputs
 from pipelines.runtime.local import run_pipeline
 from pipelines.runtime.options import add_workers, is_local, parse_flags, parse_levels
 from pipelines.shards.config import ENCODERS, SCREENS, ShardsConfig
-from pipelines.shards.dataset import Shard, commit
+from pipelines.shards.dataset import WriteShards, commit_dataset
 from pipelines.shards.images import read_sources
-from pipelines.shards.parquet import PATCH_BYTES
 from pipelines.shards.plan import Corpus, Plan, list_corpus, plan_shards
-from pipelines.shards.rows import WriteShards
+from pipelines.shards.shuffle import make_folder
 from pipelines.shards.survey import SurveyImages
 from q1net_core import storage
 from q1net_core.codecs.positions import PHASES
 from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
-
-# The local runner shuffles in memory, and was seen to hold up to eight times the bytes of the patches.
-MEMORY_PER_BYTE = 16
 
 
 def survey_images(root: beam.Pipeline, config: ShardsConfig, corpus: Corpus) -> beam.PCollection[str]:
@@ -40,33 +36,22 @@ def survey_images(root: beam.Pipeline, config: ShardsConfig, corpus: Corpus) -> 
     return root | "Inputs" >> ReadInputs(corpus.files) | "Survey" >> SurveyImages(config, corpus.images)
 
 
-def write_dataset(root: beam.Pipeline, config: ShardsConfig, plan: Plan, rounds: int = 1) -> beam.PCollection[str]:
-    """The second pass; its one element is the uri of dataset.json."""
-    sources = (
+def write_dataset(
+    root: beam.Pipeline, config: ShardsConfig, plan: Plan, folder: str | None = None
+) -> beam.PCollection[str]:
+    """The second pass, with rows in a ``folder`` on their way where it runs on one machine.
+
+    Its one element is the uri of dataset.json.
+    """
+    shards = (
         root
         | "Files" >> beam.Create(plan.files)
         | "ReadSources" >> beam.FlatMap(read_sources)
         | "Spread" >> beam.Reshuffle()
+        | "WriteShards" >> WriteShards(config, plan.images, folder)
     )
-    written: list[beam.PCollection[Shard]] = []
-    for number in range(rounds):
-        after = AsList(written[-1]) if written else None
-        label = f"Round{number + 1}"
-        written.append(sources | label >> WriteShards(config, plan.images, number, rounds, after))
-    shards = AsList(written | "Written" >> beam.Flatten())
     once = root | "Once" >> beam.Create([None])
-    return once | "Commit" >> beam.Map(commit, shards, plan.images, plan.screened, config)
-
-
-def count_rounds(images: int, config: ShardsConfig, options: PipelineOptions) -> int:
-    """Rounds over the images: as many as keep the shuffle within half of this machine's memory, one on a cluster."""
-    size = images * config.rows_per_image * PATCH_BYTES
-    return max(1, -(-size * MEMORY_PER_BYTE // memory_bytes())) if is_local(options) else 1
-
-
-def memory_bytes() -> int:
-    """The physical memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return once | "Commit" >> beam.Map(commit_dataset, AsList(shards), plan.images, plan.screened, config)
 
 
 def make_shards(config: ShardsConfig, options: PipelineOptions) -> dict[str, Any]:
@@ -76,23 +61,18 @@ def make_shards(config: ShardsConfig, options: PipelineOptions) -> dict[str, Any
         ConfigError: before any work starts, or after the first pass, which found images that cannot be used.
     """
     corpus = list_corpus(config)
-    counter, unit = "shard_images", "image"
-    run_pipeline(
-        lambda root: survey_images(root, config, corpus), options, counter, corpus.images, unit, with_model=False
-    )
+    first = partial(survey_images, config=config, corpus=corpus)
+    run_pipeline(first, options, "shard_images", corpus.images, "image", with_model=False)
     plan = plan_shards(config, corpus)
     images = sum(plan.images.values())
-    rounds = count_rounds(images, config, options)
-    run_pipeline(
-        lambda root: write_dataset(root, config, plan, rounds),
-        options,
-        counter,
-        images * rounds,
-        unit,
-        with_model=False,
-    )
-    dataset: dict[str, Any] = json.loads(read_uri(storage.join(config.output, "dataset.json")))
-    return dataset
+    folder = make_folder(config, images) if is_local(options) else None
+    try:
+        second = partial(write_dataset, config=config, plan=plan, folder=folder)
+        run_pipeline(second, options, "shard_images", images, "image", with_model=False)
+    finally:
+        if folder:
+            shutil.rmtree(folder)
+    return read_json(storage.join(config.output, "dataset.json"))
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -55,7 +55,7 @@ def list_corpus(config: ShardsConfig) -> Corpus:
     if leftovers and not storage.exists(inputs):
         raise ConfigError(f"output has {leftovers[0]}, which no run of q1net shards left there; choose another output")
     # _inputs goes last: as long as it is there, what lies beside it is known to be a killed run's.
-    others = (storage.join(config.output, name) for name in ("_survey", "unusable.json", "_inputs"))
+    others = (storage.join(config.output, name) for name in ("_rows", "_survey", "unusable.json", "_inputs"))
     for leftover in [*leftovers, *others]:
         storage.remove(leftover)
     files, count = write_inputs(images, config.output)

@@ -1,27 +1,21 @@
-"""The second pass of `q1net shards`: images are compressed, cut, and every row goes to its shard and its order inside.
+"""The second pass of `q1net shards`: images are compressed and cut, and every row is told its shard and order there.
 
 Rows of ``train`` are spread over all shards of the split, by a hash of seed, source, position and level. Images of the
 other splits stay whole, one after the other. So nothing depends on who computes it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import blake2b, sha256
-from typing import Any
+from hashlib import blake2b
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-from apache_beam.pvalue import AsList
 
 from pipelines.runtime import counters
-from pipelines.shards.config import ENCODERS, ShardsConfig
-from pipelines.shards.dataset import Shard
+from pipelines.shards.config import ShardsConfig
 from pipelines.shards.images import Source, fingerprint_of, load_pixels
-from pipelines.shards.parquet import PATCH_BYTES, SHARD_SCHEMA
 from q1net_core import storage
-from q1net_core.codecs.positions import compress_patches, draw_positions, phases_of
+from q1net_core.codecs.positions import compress_patches, draw_positions
 from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ImageError
 from q1net_core.images.decode import Limits
@@ -58,6 +52,15 @@ def images_per_shard(config: ShardsConfig) -> int:
     return max(1, config.rows_per_shard // config.rows_per_image)
 
 
+def images_of_shard(key: Key, images: int, config: ShardsConfig) -> range:
+    """The positions of the images whose rows are in one shard, in a split of so many ``images``."""
+    split, number = key
+    if split == SHUFFLED:
+        return range(images)
+    together = images_per_shard(config)
+    return range(number * together, min((number + 1) * together, images))
+
+
 def hash_rows(source: Source, config: ShardsConfig) -> Keys:
     """A hash of seed, source, position and level for every row: uint64 [levels, places].
 
@@ -74,33 +77,27 @@ def hash_rows(source: Source, config: ShardsConfig) -> Keys:
     return keys ^ keys >> np.uint64(31)
 
 
-def locate_rows(source: Source, shards: int, config: ShardsConfig) -> tuple[IntArray, Keys]:
-    """Where each row of an image goes: number of its shard, int [levels, places], and order in it, uint64 likewise."""
+def locate_rows(source: Source, images: int, config: ShardsConfig) -> tuple[IntArray, Keys]:
+    """Where each row of an image goes in a split of so many ``images``.
+
+    Returns:
+        number of its shard, int [levels, places], and order in the shard, uint64 [levels, places].
+    """
     if source.split == SHUFFLED:
+        shards = count_shards(source.split, images, config)
         keys = hash_rows(source, config)
         return (keys % np.uint64(shards)).astype(np.intp), keys
     shape = len(config.levels), config.patches_per_image
     return np.full(shape, source.position // images_per_shard(config)), np.full(shape, source.position, np.uint64)
 
 
-def cut_rows(
-    source: Source,
-    _: list[Any],
-    images: dict[str, int],
-    config: ShardsConfig,
-    number: int,
-    rounds: int,
-) -> Iterator[tuple[Key, ShardRows]]:
-    """The rows of one image that belong to shards of round ``number``, one packed element for each such shard.
+def cut_rows(source: Source, images: dict[str, int], config: ShardsConfig) -> Iterator[tuple[Key, ShardRows]]:
+    """The rows of one image, one packed element for each shard that gets some.
 
     Raises:
         RuntimeError: the image is not what it was in the first pass.
     """
-    shards = count_shards(source.split, images[source.split], config)
-    shard_of, keys = locate_rows(source, shards, config)
-    wanted = shard_of % rounds == number
-    if wanted.any():
-        yield from pack_rows(source, reload_pixels(source, config), shard_of, keys, wanted, config)
+    yield from pack_rows(source, reload_pixels(source, config), images[source.split], config)
     counters.inc("shard_images")
 
 
@@ -115,104 +112,24 @@ def reload_pixels(source: Source, config: ShardsConfig) -> UInt8Array:
     return pixels
 
 
-def pack_rows(
-    source: Source,
-    pixels: UInt8Array,
-    shard_of: IntArray,
-    keys: Keys,
-    wanted: npt.NDArray[np.bool_],
-    config: ShardsConfig,
-) -> Iterator[tuple[Key, ShardRows]]:
-    """Draw places, compress what is ``wanted`` of them, bool [levels, places], and sort it by shard."""
+def pack_rows(source: Source, pixels: UInt8Array, images: int, config: ShardsConfig) -> Iterator[tuple[Key, ShardRows]]:
+    """Draw places, compress them at every level, and sort the rows by shard, in a split of so many ``images``."""
     rng = np.random.default_rng([config.seed, int(source.fingerprint[:16], 16)])
     places = draw_positions(rng, pixels, config.patches_per_image, config.phases)
     levels = np.array(config.levels, np.intp)
     if source.split != SHUFFLED:
         places, levels = places[np.lexsort(places.T[::-1])], np.sort(levels)
+    shards, keys = locate_rows(source, images, config)
+    shard_of = shards.ravel()
     with counters.timed("compress_usec"):
+        wanted = np.ones((len(levels), len(places)), bool)
         patches = compress_patches(pixels, places, levels, wanted, CODECS[config.codec])
     counters.inc("shard_rows", len(patches))
-    level_rows, place_rows = np.nonzero(wanted)
-    shard_rows = shard_of[wanted]
-    order = np.argsort(shard_rows, kind="stable")
-    starts = np.flatnonzero(np.diff(shard_rows[order], prepend=-1))
+    order = np.argsort(shard_of, kind="stable")
+    starts = np.flatnonzero(np.diff(shard_of[order], prepend=-1))
     name = storage.printable_uri(source.name)
     for rows in np.split(order, starts[1:]):
-        yield (
-            (source.split, int(shard_rows[rows[0]])),
-            ShardRows(
-                name,
-                source.split,
-                keys[wanted][rows],
-                levels[level_rows[rows]].astype(np.int16),
-                places[place_rows[rows]],
-                patches[rows],
-            ),
-        )
-
-
-def to_table(packed: Iterable[ShardRows]) -> pa.Table:
-    """The rows of one shard in order of their keys, whatever the order in which they arrive."""
-    parts = sorted(packed, key=lambda rows: (rows.source, int(rows.keys[0])))
-    order = np.argsort(np.concatenate([rows.keys for rows in parts]), kind="stable")
-    lengths = [len(rows.keys) for rows in parts]
-    patches = np.concatenate([rows.patches for rows in parts])[order]
-    places = np.concatenate([rows.places for rows in parts])[order]
-    phases = phases_of(places)
-    columns = {
-        "patch": pa.Array.from_buffers(pa.binary(PATCH_BYTES), len(order), [None, pa.py_buffer(patches)]),
-        "level": np.concatenate([rows.levels for rows in parts])[order],
-        "source": np.repeat(np.array([rows.source for rows in parts], object), lengths)[order],
-        "y": places[:, 0],
-        "x": places[:, 1],
-        "phase_y": phases[:, 0],
-        "phase_x": phases[:, 1],
-        "split": np.repeat(np.array([rows.split for rows in parts], object), lengths)[order],
-    }
-    arrays = [
-        column if isinstance(column, pa.Array) else pa.array(column, SHARD_SCHEMA.field(name).type)
-        for name, column in columns.items()
-    ]
-    return pa.Table.from_arrays(arrays, schema=SHARD_SCHEMA)
-
-
-def write_shard(grouped: tuple[Key, Iterable[ShardRows]], images: dict[str, int], config: ShardsConfig) -> Shard:
-    """Write one shard; a retry writes the same bytes to the same name."""
-    (split, number), packed = grouped
-    table = to_table(packed)
-    content = ENCODERS[config.format](table)
-    shards = count_shards(split, images[split], config)
-    name = f"split={split}/part-{number:05d}-of-{shards:05d}.{config.format}"
-    storage.write_bytes(storage.join(config.output, name), content)
-    levels, rows = np.unique(table["level"].to_numpy(), return_counts=True)
-    counts = dict(zip(levels.tolist(), rows.tolist(), strict=True))
-    return Shard(name, split, len(table), len(content), sha256(content).hexdigest(), counts)
-
-
-class WriteShards(beam.PTransform):
-    """Source -> Shard: the files of one round, which are every ``rounds``-th of each split.
-
-    Args:
-        images: how many images each split has.
-        after: what must be complete before this round starts, so that rounds do not share memory.
-    """
-
-    def __init__(
-        self,
-        config: ShardsConfig,
-        images: dict[str, int],
-        number: int = 0,
-        rounds: int = 1,
-        after: AsList | None = None,
-    ) -> None:
-        super().__init__()
-        self.config, self.images, self.number, self.rounds, self.after = config, images, number, rounds, after or []
-
-    def expand(self, sources: beam.PCollection[Source]) -> beam.PCollection[Shard]:
-        """One output, in no order."""
-        return (
-            sources
-            | "CutRows" >> beam.FlatMap(cut_rows, self.after, self.images, self.config, self.number, self.rounds)
-            | "ByShard" >> beam.GroupByKey()
-            | "WriteShard" >> beam.Map(write_shard, self.images, self.config)
-        )
+        level, place = np.divmod(rows, len(places))
+        key = source.split, int(shard_of[rows[0]])
+        of_levels = levels[level].astype(np.int16)
+        yield key, ShardRows(name, source.split, keys.ravel()[rows], of_levels, places[place], patches[rows])

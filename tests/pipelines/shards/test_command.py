@@ -20,7 +20,7 @@ from PIL import Image
 
 from pipelines.cli import main
 from pipelines.shards import command
-from pipelines.shards.command import count_rounds, make_shards, memory_bytes, parse
+from pipelines.shards.command import make_shards, parse
 from pipelines.shards.config import ShardsConfig
 from pipelines.shards.parquet import SHARD_SCHEMA
 from pipelines.shards.plan import list_corpus
@@ -146,32 +146,20 @@ def test_images_to_validate_and_test_on_are_whole_and_in_order(made: Path) -> No
     [
         ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
         ["--direct_runner_bundle_repeat=1"],
-        "rounds",
+        "on a cluster",
     ],
-    ids=["two workers", "bundles repeated", "in rounds"],
+    ids=["two workers", "bundles repeated", "on a cluster"],
 )
 def test_the_same_seed_gives_the_same_bytes_however_it_runs(
     flags: list[str] | str, images: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if flags == "rounds":
-        monkeypatch.setattr(command, "memory_bytes", lambda: 400_000 * 16)
+    if flags == "on a cluster":
+        # Rows then go through the engine's own shuffle.
+        monkeypatch.setattr(command, "is_local", lambda options: False)
         flags = []
-        assert count_rounds(IMAGES, configure(images, tmp_path), ONE_THREAD) == 2
     make_shards(configure(images, tmp_path, phases="all"), PipelineOptions(["--runner=FnApiRunner", *flags]))
     assert files_of(tmp_path) == files_of(made)
-
-
-def test_rounds_keep_the_shuffle_within_half_of_the_memory(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert memory_bytes() > 1 << 28
-    monkeypatch.setattr(command, "memory_bytes", lambda: 1 << 34)
-    config = ShardsConfig(str(images), str(tmp_path))
-    assert [count_rounds(count, config, ONE_THREAD) for count in (1, 218, 219, 900)] == [1, 1, 2, 5]
-
-
-def test_on_a_cluster_one_round_is_enough(images: Path, tmp_path: Path) -> None:
-    assert count_rounds(10**6, configure(images, tmp_path), PipelineOptions(["--runner=DataflowRunner"])) == 1
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("_")) == ["_inputs", "_survey"]
 
 
 def test_another_seed_gives_other_places_in_the_same_splits(images: Path, made: Path, tmp_path: Path) -> None:
@@ -258,7 +246,7 @@ def test_a_killed_run_is_replaced(images: Path, tmp_path: Path, monkeypatch: pyt
     def fail(*_: object) -> None:
         raise OSError("killed")
 
-    monkeypatch.setattr(command, "commit", fail)
+    monkeypatch.setattr(command, "commit_dataset", fail)
     with pytest.raises(Exception, match="killed"):
         make_shards(configure(images, tmp_path, patches_per_image=30, seed=4), ONE_THREAD)
     monkeypatch.undo()

@@ -1,28 +1,21 @@
 """Rows of shards: spread by hash or kept together, the same however images arrive."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from pictures import make_picture
 from PIL import Image
 
 from pipelines.shards.config import ShardsConfig
+from pipelines.shards.dataset import to_table
 from pipelines.shards.images import Source, fingerprint_of
-from pipelines.shards.rows import Key, ShardRows, count_shards, cut_rows, hash_rows, locate_rows, pack_rows, to_table
-from q1net_core.records import UInt8Array
+from pipelines.shards.rows import Key, count_shards, cut_rows, hash_rows, images_of_shard, locate_rows, pack_rows
+from q1net_core.codecs.base import compress_jpeg
 
 LEVELS = (5, 40, 95)
-
-
-def pack(
-    source: Source, pixels: UInt8Array, shards: int, config: ShardsConfig, number: int = 0, rounds: int = 1
-) -> list[tuple[Key, ShardRows]]:
-    """The rows of one image for one round."""
-    shard_of, keys = locate_rows(source, shards, config)
-    return list(pack_rows(source, pixels, shard_of, keys, shard_of % rounds == number, config))
 
 
 def test_fewer_levels_keep_the_places_and_the_order() -> None:
@@ -50,25 +43,23 @@ def test_keys_are_spread_evenly() -> None:
 def test_a_table_does_not_depend_on_the_order_of_arrival(split: str) -> None:
     config = ShardsConfig("i", "o", levels=LEVELS, patches_per_image=6)
     sources = [Source(f"i/{name}", name, f"{number:064x}", split, number) for number, name in enumerate("abc")]
-    packed = [rows for source in sources for _, rows in pack(source, make_picture(1), 1, config)]
+    packed = [rows for source in sources for _, rows in pack_rows(source, make_picture(1), 3, config)]
     assert to_table(packed) == to_table(packed[::-1])
     twice = [replace(rows, keys=np.zeros_like(rows.keys)) for rows in packed]
     assert to_table(twice) == to_table(twice[::-1])
 
 
-def test_rounds_and_shards_part_the_rows_of_an_image() -> None:
-    config = ShardsConfig("i", "o", levels=LEVELS, patches_per_image=10)
+def test_shards_part_the_rows_of_an_image() -> None:
+    config = ShardsConfig("i", "o", levels=LEVELS, patches_per_image=40, rows_per_shard=100)
     source, pixels = Source("i/a", "a", "0" * 64, "train", 0), make_picture(1)
-
-    def rows(packed: list[tuple[Key, ShardRows]]) -> pa.Table:
-        assert all((rows.keys % np.uint64(5) == number).all() for (_, number), rows in packed)
-        return to_table([rows for _, rows in packed])
-
-    together = pack(source, pixels, 5, config)
-    assert [key for key, _ in together] == [("train", number) for number in range(5)]
-    parts = [pack(source, pixels, 5, config, number, 3) for number in range(3)]
-    assert [[number for (_, number), _ in part] for part in parts] == [[0, 3], [1, 4], [2]]
-    assert rows([rows for part in parts for rows in part]) == rows(together)
+    packed = list(pack_rows(source, pixels, 4, config))
+    assert [key for key, _ in packed] == [("train", number) for number in range(5)]
+    assert all((rows.keys % np.uint64(5) == number).all() for (_, number), rows in packed)
+    together = to_table([rows for _, rows in packed])
+    assert Counter(together["level"].to_pylist()) == dict.fromkeys(LEVELS, 40)
+    row = together.slice(7, 1).to_pylist()[0]
+    window = compress_jpeg(pixels, row["level"])[row["y"] : row["y"] + 16, row["x"] : row["x"] + 16]
+    assert row["patch"] == window.tobytes()
 
 
 @pytest.mark.parametrize("change", ["other pixels", "gone"])
@@ -77,13 +68,13 @@ def test_an_image_that_changes_on_the_way_stops_the_run(change: str, tmp_path: P
     Image.fromarray(make_picture(1)).save(path)
     source = Source(str(path), "a.png", fingerprint_of(make_picture(1)), "train", 0)
     config = ShardsConfig("i", "o", levels=(50,), patches_per_image=3)
-    assert len(list(cut_rows(source, [], {"train": 1}, config, 0, 1))) == 1
+    assert len(list(cut_rows(source, {"train": 1}, config))) == 1
     if change == "gone":
         path.unlink()
     else:
         Image.fromarray(make_picture(2)).save(path)
     with pytest.raises(RuntimeError, match=r"a\.png (changed while|was usable before)"):
-        list(cut_rows(source, [], {"train": 1}, config, 0, 1))
+        list(cut_rows(source, {"train": 1}, config))
 
 
 def test_whole_images_lie_one_after_the_other_in_as_many_shards_as_they_need() -> None:
@@ -92,7 +83,7 @@ def test_whole_images_lie_one_after_the_other_in_as_many_shards_as_they_need() -
     assert [count_shards("train", images, config) for images in (0, 1, 2, 3, 13)] == [0, 1, 1, 2, 6]
     assert count_shards("test", 3, replace(config, levels=tuple(range(1, 11)))) == 3
     sources = [Source(f"i/{number}", str(number), f"{number:064x}", "valid", number) for number in range(5)]
-    packed = [pack(source, make_picture(1), 3, config) for source in sources]
+    packed = [list(pack_rows(source, make_picture(1), 5, config)) for source in sources]
     assert [key for rows in packed for key, _ in rows] == [("valid", number) for number in (0, 0, 1, 1, 2)]
     table = to_table([rows for image in packed[:2] for _, rows in image])
     order = list(zip(*(table[name].to_pylist() for name in ("source", "level", "y", "x")), strict=True))
@@ -100,9 +91,13 @@ def test_whole_images_lie_one_after_the_other_in_as_many_shards_as_they_need() -
     assert len(order) == 120
 
 
-def test_rounds_that_want_nothing_of_an_image_do_not_read_it() -> None:
-    config = ShardsConfig("i", "o", levels=LEVELS, patches_per_image=50, rows_per_shard=150)
-    gone = Source("/nowhere.png", "nowhere.png", "0" * 64, "valid", 4)
-    assert list(cut_rows(gone, [], {"valid": 9}, config, 1, 4)) == []
-    with pytest.raises(RuntimeError, match="was usable before"):
-        list(cut_rows(gone, [], {"valid": 9}, config, 0, 4))
+@pytest.mark.parametrize(("split", "images"), [("train", 1), ("train", 7), ("valid", 1), ("valid", 7)])
+def test_the_images_of_a_shard_are_those_that_have_rows_in_it(split: str, images: int) -> None:
+    config = ShardsConfig("i", "o", levels=LEVELS, patches_per_image=20, rows_per_shard=130)
+    sources = [Source("", str(number), f"{number:064x}", split, number) for number in range(images)]
+    having: dict[Key, list[int]] = {}
+    for source in sources:
+        for number in np.unique(locate_rows(source, images, config)[0]).tolist():
+            having.setdefault((split, number), []).append(source.position)
+    assert sorted(having) == [(split, number) for number in range(count_shards(split, images, config))]
+    assert {key: list(images_of_shard(key, images, config)) for key in having} == having
