@@ -8,7 +8,7 @@ from rooms import MODULES, arrows, floors, imported, imports, modules_of, room_o
 
 # The rooms of the core from the lowest layer to the highest: a room knows its own layer and those below.
 CORE = (
-    ("arrays", "errors", "records"),
+    ("arrays", "errors", "markdown", "png", "records"),
     ("alterations", "fusion", "jpeg", "metrics", "patches", "storage", "verdict"),
     ("codecs", "images", "lattice", "overlay", "sampling"),
     ("network",),
