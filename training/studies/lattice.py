@@ -15,7 +15,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from q1net_core.arrays import BoolArray, UInt8Array
-from q1net_core.codecs.table import CODECS, load, save
+from q1net_core.codecs.base import load, save
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 from q1net_core.lattice import blocks, custom, double_compression, estimate, grid, known, likelihood
 from q1net_core.lattice.blocks import luma_of
