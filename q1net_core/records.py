@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-import numpy as np
-import numpy.typing as npt
+from q1net_core.arrays import Float32Array as Float32Array
+from q1net_core.arrays import UInt8Array as UInt8Array
 
-UInt8Array = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
 # Pairs of (fused quality, true quality), ascending in both.
 Calibration = tuple[tuple[float, float], ...]
 
@@ -54,8 +52,9 @@ class ListedImage:
 class DecodedImage:
     """Pixels as decoded: ``pixels`` uint8 [height, width, 3] RGB, EXIF orientation not applied.
 
-    ``coded`` uint8 [height, width, 3] is there where a JPEG's luma cannot be found in ``pixels``: pixels that have the
-    luma which was coded, or three times the busiest of planes that were coded each by itself (CMYK, RGB without YCbCr).
+    ``coded`` uint8 [height, width] is a JPEG's luma as it was coded, where ``pixels`` do not give it, else None. Of
+    planes that were coded each by itself (RGB, CMYK) it is the busiest. Of YCCK it is luma, 0 where the decoder clipped
+    a colour and luma is lost.
     """
 
     pixels: UInt8Array

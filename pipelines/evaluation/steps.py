@@ -11,7 +11,7 @@ from typing import Any
 from pipelines.evaluation import photoshop
 from pipelines.transforms import Encoded
 from q1net_core import storage
-from q1net_core.codecs.base import encode_jpeg
+from q1net_core.codecs.jpeg import encode_jpeg
 from q1net_core.errors import ImageError
 from q1net_core.images.decode import decode
 from q1net_core.metrics import BANDS, LEVELS, QualityErrors

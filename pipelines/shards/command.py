@@ -26,8 +26,8 @@ from pipelines.shards.plan import Corpus, Plan, list_corpus, plan_shards
 from pipelines.shards.shuffle import make_folder
 from pipelines.shards.survey import SurveyImages
 from q1net_core import storage
-from q1net_core.codecs.base import CODECS
-from q1net_core.codecs.places import PHASES
+from q1net_core.codecs.positions import PHASES
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from pipelines.shards.parquet import encode_parquet
 from pipelines.shards.tfrecord import encode_tfrecord
-from q1net_core.codecs.base import CODECS
-from q1net_core.codecs.places import PHASES
+from q1net_core.codecs.positions import PHASES
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 
 # A table of rows -> the bytes of one file.

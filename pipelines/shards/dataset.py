@@ -19,8 +19,8 @@ from pipelines.shards.rows import Key, ShardRows, count_shards, cut_rows
 from pipelines.shards.shuffle import ShuffleOnDisk
 from pipelines.shards.splits import SPLIT_SHARES
 from q1net_core import storage
-from q1net_core.codecs.base import CODECS
-from q1net_core.codecs.places import phases_of
+from q1net_core.codecs.positions import phases_of
+from q1net_core.codecs.table import CODECS
 
 # Of dataset.json and of where rows lie. In version 1, which has no number, the rows of all splits were shuffled.
 DATASET_VERSION = 2
@@ -41,14 +41,14 @@ def to_table(packed: Iterable[ShardRows]) -> pa.Table:
     order = np.argsort(np.concatenate([rows.keys for rows in parts]), kind="stable")
     lengths = [len(rows.keys) for rows in parts]
     patches = np.concatenate([rows.patches for rows in parts])[order]
-    places = np.concatenate([rows.places for rows in parts])[order]
-    phases = phases_of(places)
+    positions = np.concatenate([rows.positions for rows in parts])[order]
+    phases = phases_of(positions)
     columns = {
         "patch": pa.Array.from_buffers(pa.binary(PATCH_BYTES), len(order), [None, pa.py_buffer(patches)]),
         "level": np.concatenate([rows.levels for rows in parts])[order],
         "source": np.repeat(np.array([rows.source for rows in parts], object), lengths)[order],
-        "y": places[:, 0],
-        "x": places[:, 1],
+        "y": positions[:, 0],
+        "x": positions[:, 1],
         "phase_y": phases[:, 0],
         "phase_x": phases[:, 1],
         "split": np.repeat(np.array([rows.split for rows in parts], object), lengths)[order],

@@ -9,8 +9,8 @@ from typing import Any
 from pipelines.files import read_uri
 from pipelines.shards.config import ShardsConfig
 from q1net_core import storage
-from q1net_core.codecs.base import CODECS
-from q1net_core.codecs.places import check_room
+from q1net_core.codecs.positions import check_room
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ImageError
 from q1net_core.images.decode import decode
 from q1net_core.images.lossless import is_lossy
@@ -38,13 +38,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A usable image: its ``name`` inside the corpus, its split, and its ``position`` in the split's order of names."""
+    """A usable image: its ``name`` inside the corpus, its split, and its ``index`` in the split's order of names."""
 
     uri: str
     name: str
     fingerprint: str
     split: str
-    position: int
+    index: int
 
 
 def fingerprint_of(pixels: UInt8Array) -> str:

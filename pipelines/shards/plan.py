@@ -12,7 +12,7 @@ from pipelines.shards.images import Finding, Source, write_lines
 from pipelines.shards.splits import SPLIT_SHARES, assign_splits
 from pipelines.shards.survey import read_findings, refuse_unusable
 from q1net_core import storage
-from q1net_core.codecs.base import CODECS
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 
 SOURCES_PER_FILE = 50_000

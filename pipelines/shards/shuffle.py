@@ -18,7 +18,7 @@ from pipelines.shards.parquet import PATCH_BYTES
 from pipelines.shards.rows import Key, ShardRows, count_shards, cut_rows, images_of_shard
 from q1net_core.errors import ConfigError
 
-# Of a row beside its pixels: key, level, place, and its share of what surrounds them.
+# Of a row beside its pixels: key, level, position, and its share of what surrounds them.
 ROW_BYTES = PATCH_BYTES + 32
 OFFSET = np.dtype("<u8")
 
@@ -44,9 +44,9 @@ def make_folder(config: ShardsConfig, images: int) -> str:
     return str(folder)
 
 
-def rows_path(folder: str, split: str, position: int) -> Path:
+def rows_path(folder: str, split: str, index: int) -> Path:
     """The file with the rows of one image."""
-    return Path(folder) / f"{split}-{position:08d}"
+    return Path(folder) / f"{split}-{index:08d}"
 
 
 def spill_rows(source: Source, folder: str, images: dict[str, int], config: ShardsConfig) -> int:
@@ -58,7 +58,7 @@ def spill_rows(source: Source, folder: str, images: dict[str, int], config: Shar
     shards = count_shards(source.split, images[source.split], config)
     parts = [packed.get(number, b"") for number in range(shards)]
     offsets = np.cumsum([(shards + 1) * OFFSET.itemsize, *map(len, parts)]).astype(OFFSET)
-    path = rows_path(folder, source.split, source.position)
+    path = rows_path(folder, source.split, source.index)
     partial = path.with_suffix(".partial")
     partial.write_bytes(b"".join([offsets.tobytes(), *parts]))
     partial.replace(path)
@@ -80,7 +80,7 @@ def gather_rows(
 ) -> tuple[Key, list[ShardRows]]:
     """All rows of one shard, once the rows of every image are ``spilled``."""
     split, number = key
-    paths = (rows_path(folder, split, position) for position in images_of_shard(key, images[split], config))
+    paths = (rows_path(folder, split, index) for index in images_of_shard(key, images[split], config))
     return key, [rows for path in paths if (rows := read_rows(path, number)) is not None]
 
 

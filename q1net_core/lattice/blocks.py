@@ -9,13 +9,10 @@ from RGB: each of R, G and B was rounded once, so 0.299 R + 0.587 G + 0.114 B li
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from q1net_core.arrays import Float32Array, IntArray, UInt8Array
+from q1net_core.arrays import Float32Array, Int32Array, IntArray, UInt8Array
 from q1net_core.lattice.noise import NoiseModel, regular_noise, sparse_noise
 from q1net_core.patches import BLOCK
-
-Int32Array = npt.NDArray[np.int32]
 
 # How many of the busiest blocks are scored. More cost time; fewer leave ties.
 BLOCKS = 256

@@ -11,15 +11,14 @@ from functools import cache
 
 import numpy as np
 
-from q1net_core.arrays import Float32Array, Float64Array, IntArray
+from q1net_core.arrays import Float32Array, IntArray
 from q1net_core.jpeg.tables import (
-    LEVELS,
-    LOWEST_FREQUENCIES,
+    JPEG_QUALITIES,
     PHOTOSHOP_TABLES,
     SAVE_FOR_WEB_TABLES,
     ZIGZAG,
     Table,
-    fit_luma_quality,
+    fit_quality,
     mozjpeg_table,
     standard_tables,
 )
@@ -68,16 +67,16 @@ def known_tables() -> tuple[KnownTable, ...]:
     tables: dict[Table, KnownTable] = {}
 
     def add(family: str, level: int, steps: Table) -> None:
-        quality = level if family == "libjpeg" else fit_luma_quality(steps)
+        quality = level if family == "libjpeg" else fit_quality(steps)
         tables.setdefault(steps, KnownTable(family, level, quality, steps))
 
-    for level in LEVELS:
+    for level in JPEG_QUALITIES:
         add("libjpeg", level, tuple(standard_tables(level)[0].tolist()))
     for level, pair in PHOTOSHOP_TABLES.items():
         add("photoshop", level, pair.luma)
     for level, pair in SAVE_FOR_WEB_TABLES.items():
         add("save_for_web", level, pair.luma)
-    for level in LEVELS:
+    for level in JPEG_QUALITIES:
         add("mozjpeg", level, tuple(mozjpeg_table(level).tolist()))
     return tuple(tables.values())
 
@@ -119,19 +118,3 @@ def select_pairs(pairs: Pairs, tables: IntArray) -> Pairs:
     """The pairs that some of the tables have: ``tables`` int [T] are the rows to keep."""
     used, rows = np.unique(pairs.rows[tables], return_inverse=True)
     return Pairs(pairs.frequencies[used], pairs.steps[used], rows.reshape(len(tables), -1))
-
-
-@cache
-def _log_libjpeg_steps() -> Float64Array:
-    return np.log([standard_tables(level)[0] for level in LEVELS])
-
-
-def fit_quality(steps: IntArray) -> int:
-    """The libjpeg level nearest to steps int [64] of which some are 0, unknown; at least one must be known.
-
-    As jpeg.tables.fit_luma_quality, by the lowest frequencies that are known.
-    """
-    order = np.array(ZIGZAG, np.intp)
-    known = order[steps[order] > 0][: len(LOWEST_FREQUENCIES)]
-    errors = np.square(np.log(steps[known]) - _log_libjpeg_steps()[:, known]).sum(axis=1)
-    return LEVELS[int(np.argmin(errors))]

@@ -10,9 +10,10 @@ Source: Fan and de Queiroz, TIP 2003 (the idea); Neelamani et al., TIP 2006 (tab
 """
 
 from q1net_core.arrays import UInt8Array
+from q1net_core.jpeg.tables import fit_quality
 from q1net_core.lattice.blocks import Coefficients, Grid, choose_blocks, measure_activity
 from q1net_core.lattice.custom import fit_free_steps
-from q1net_core.lattice.dictionary import KnownTable, fit_quality
+from q1net_core.lattice.dictionary import KnownTable
 from q1net_core.lattice.double_compression import find_primary_table
 from q1net_core.lattice.grid import find_grid
 from q1net_core.lattice.known import TableFit, break_ties, fit_known_tables

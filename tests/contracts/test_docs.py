@@ -17,7 +17,7 @@ from pipelines.evaluation import stress
 from pipelines.runtime.counters import COUNTERS
 from pipelines.shards import command as shards
 from pipelines.shards.parquet import SHARD_SCHEMA
-from q1net_core.codecs.base import CODECS
+from q1net_core.codecs.table import CODECS
 from q1net_core.estimator import ESTIMATORS
 from q1net_core.jpeg.header import HEADER_MATCHES
 from q1net_core.lattice.dictionary import known_tables

@@ -13,7 +13,7 @@ MODULES = {
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
 }
-STANDARD_OR_NUMPY_ONLY = ("q1net_core.records", "q1net_core.errors", "q1net_core.verdict")
+STANDARD_OR_NUMPY_ONLY = ("q1net_core.arrays", "q1net_core.records", "q1net_core.errors", "q1net_core.verdict")
 # A second decoder must give Pillow's pixels bit for bit before it may come in: TensorFlow's own default does not.
 DECODERS = {"cv2", "imageio", "jpeglib", "simplejpeg", "skimage", "turbojpeg", "pyvips", "rawpy"}
 # All of the core but the networks.
@@ -73,7 +73,10 @@ def test_the_core_knows_no_frameworks(module: str) -> None:
 
 
 def test_records_and_errors_stand_on_their_own() -> None:
-    assert packages("q1net_core.records") <= {"dataclasses", "datetime", "enum", "numpy"}
+    assert packages("q1net_core.arrays") == {"numpy"}
+    assert packages("q1net_core.records") <= {"dataclasses", "datetime", "enum", "q1net_core"}
+    core = {name for name in imported("q1net_core.records") if name.startswith("q1net_core")}
+    assert all(name.startswith("q1net_core.arrays.") for name in core)
     assert imported("q1net_core.errors") == {"q1net_core.records.Status"}
 
 

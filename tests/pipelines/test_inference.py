@@ -131,7 +131,7 @@ def test_processes_that_only_decode_or_submit_load_no_tensorflow() -> None:
     code = (
         "import sys, pipelines, pipelines.audit.command, pipelines.evaluation.command\n"
         "import pipelines.predict, pipelines.cli\n"
-        "from q1net_core import estimator; from q1net_core.network import weights; import q1net_core.codecs.base\n"
+        "from q1net_core import estimator; from q1net_core.network import weights; import q1net_core.codecs.table\n"
         "print(sorted({'tensorflow', 'keras', 'jax'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

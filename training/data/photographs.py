@@ -12,8 +12,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from q1net_core import patches
-from q1net_core.codecs import base as codecs
-from q1net_core.codecs.places import draw_place
+from q1net_core.codecs.jpeg import JPEG, compress_jpeg
+from q1net_core.codecs.positions import draw_position
+from q1net_core.codecs.tiles import compress_tiles, cut_inner, cut_tiles
 from q1net_core.errors import ConfigError
 from q1net_core.images.decode import decode
 from q1net_core.records import Float32Array, UInt8Array
@@ -22,7 +23,7 @@ from training.alterations import ALTERATIONS, TILE, UNIT, alter_group, draw_larg
 from training.config import TrainConfig
 
 MAX_IMAGE_BYTES = 1 << 28
-LEVELS = codecs.CODECS["jpeg"].levels
+LEVELS = JPEG.levels
 # At which each validation image is seen in each alteration.
 ALTERED_LEVELS = 2
 
@@ -86,8 +87,8 @@ def draw_tiles(
     """Tiles around ``count`` random places in as many random images, and where their patches lie inside them."""
     tiles, tops, lefts = [], [], []
     for index in rng.choice(len(corpus), size=count, p=weights):
-        top, left = draw_place(rng, corpus[index])
-        tile, inner_top, inner_left = codecs.cut_tiles(corpus[index], np.array([top]), np.array([left]), patches.PATCH)
+        top, left = draw_position(rng, corpus[index])
+        tile, inner_top, inner_left = cut_tiles(corpus[index], np.array([top]), np.array([left]), patches.PATCH)
         tiles.append(tile)
         tops.append(inner_top)
         lefts.append(inner_left)
@@ -108,8 +109,8 @@ def draw_batch(
     for shared, alteration in zip(levels, draw_alterations(rng, len(levels), config), strict=True):
         if alteration is None:
             tiles, tops, lefts = draw_tiles(rng, corpus, weights, per_level)
-            compressed = (codecs.compress_tiles(tiles, int(level)) for level in shared)
-            samples += [codecs.cut_inner(tiles, tops, lefts, patches.PATCH) for tiles in compressed]
+            compressed = (compress_tiles(tiles, int(level)) for level in shared)
+            samples += [cut_inner(tiles, tops, lefts, patches.PATCH) for tiles in compressed]
             labels += shared.tolist()
         else:
             images = rng.choice(len(corpus), size=per_level, p=weights)
@@ -156,7 +157,7 @@ def batches(corpus: list[UInt8Array], config: TrainConfig, start: int = 0) -> It
 def validation_set(corpus: list[UInt8Array], levels: Sequence[int], count: int) -> Labelled:
     """Every image at every level as the audit sees it: uint8 [images * levels, count, 16, 16, 3], levels float32."""
     stacks = [
-        patches.sample_patches(codecs.compress_jpeg(pixels, level), count)
+        patches.sample_patches(compress_jpeg(pixels, level), count)
         for pixels in tqdm(corpus, desc="compress validation images", unit="image", disable=None)
         for level in levels
     ]

@@ -16,11 +16,10 @@ from q1net_core.images.decode import decode
 from q1net_core.jpeg.tables import (
     PHOTOSHOP_TABLES,
     SAVE_FOR_WEB_TABLES,
-    fit_luma_quality,
+    fit_quality,
     mozjpeg_table,
     standard_tables,
 )
-from q1net_core.lattice.dictionary import fit_quality
 from q1net_core.lattice.estimate import estimate_lattice
 from q1net_core.records import LatticeEstimate, UInt8Array
 
@@ -77,7 +76,7 @@ def test_photoshops_levels_are_named(level: int) -> None:
     pixels = compress(load_original(BUSY), qtables=[list(luma), list(chroma)], subsampling=subsampling)
     estimate = estimate_lattice(pixels)
     assert (estimate.match, estimate.level, estimate.steps) == ("photoshop", level, luma)
-    assert estimate.quality == estimate.last_quality == fit_luma_quality(luma)
+    assert estimate.quality == estimate.last_quality == fit_quality(luma)
 
 
 @pytest.mark.parametrize("level", SAVE_FOR_WEB_TABLES)
@@ -122,7 +121,7 @@ def test_a_table_of_nobody_is_custom_with_its_steps(name: str, table: list[int])
     known = steps > 0
     assert known.sum() >= 30
     assert (steps == table)[known].mean() > 0.97
-    assert estimate.quality == estimate.last_quality == pytest.approx(fit_luma_quality(tuple(table)), abs=1)
+    assert estimate.quality == estimate.last_quality == pytest.approx(fit_quality(tuple(table)), abs=1)
 
 
 @pytest.mark.parametrize("level", [1, 2])

@@ -27,7 +27,7 @@ from pipelines.evaluation.render import (
 from pipelines.evaluation.steps import describe
 from pipelines.runtime.options import parse_levels
 from q1net_core import storage
-from q1net_core.codecs.base import encode_jpeg
+from q1net_core.codecs.jpeg import encode_jpeg
 from q1net_core.errors import ConfigError
 from q1net_core.estimator import EstimatorSettings, estimate_image, fuse_predictions, predict_patches, sample_image
 from q1net_core.metrics import BANDS, QualityErrors

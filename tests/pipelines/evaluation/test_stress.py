@@ -19,7 +19,8 @@ from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.steps import label, read_label, sample_on_grid
 from pipelines.evaluation.stress import CONDITIONS, Sample, crop, draw_finer, levels_of, make_samples, standard
 from pipelines.evaluation.stress_results import STRESS_SCHEMA, Outcomes, add_outcomes, describe
-from q1net_core.codecs.base import encode_jpeg, load
+from q1net_core.codecs.base import load
+from q1net_core.codecs.jpeg import encode_jpeg
 from q1net_core.estimator import EstimatorSettings, finish, sample_image
 from q1net_core.images.decode import decode
 from q1net_core.jpeg.header import read_jpeg_header

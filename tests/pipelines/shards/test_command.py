@@ -25,7 +25,8 @@ from pipelines.shards.config import ShardsConfig
 from pipelines.shards.parquet import SHARD_SCHEMA
 from pipelines.shards.plan import list_corpus
 from q1net_core import storage
-from q1net_core.codecs.base import CODECS, compress_jpeg
+from q1net_core.codecs.jpeg import compress_jpeg
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 from q1net_core.records import UInt8Array
 

@@ -98,6 +98,6 @@ def test_the_images_of_a_shard_are_those_that_have_rows_in_it(split: str, images
     having: dict[Key, list[int]] = {}
     for source in sources:
         for number in np.unique(locate_rows(source, images, config)[0]).tolist():
-            having.setdefault((split, number), []).append(source.position)
+            having.setdefault((split, number), []).append(source.index)
     assert sorted(having) == [(split, number) for number in range(count_shards(split, images, config))]
     assert {key: list(images_of_shard(key, images, config)) for key in having} == having

@@ -2,7 +2,6 @@
 
 import shutil
 from collections import namedtuple
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,17 +53,15 @@ Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.fixture
-def little_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(10**10, 9 * 10**9, 10**9))
-    yield
 
 
 @pytest.mark.usefixtures("little_room")
 def test_too_little_room_is_noticed_before_any_work(tmp_path: Path) -> None:
     config = ShardsConfig("i", str(tmp_path / "out"))
-    with pytest.raises(
-        ConfigError, match=rf"needs 1\.0 GB of disk in {tmp_path}/out, where 1\.0 GB are free; make room"
-    ):
+    message = rf"needs 1\.0 GB of disk in {tmp_path}/out, where 1\.0 GB are free; make room"
+    with pytest.raises(ConfigError, match=message):
         make_folder(config, 200)
     assert not (tmp_path / "out" / "_rows").exists()
     folder = Path(make_folder(config, 190))

@@ -17,7 +17,7 @@ from pictures import make_picture
 from PIL import Image
 
 from pipelines.shards import command as shards
-from q1net_core.codecs.base import compress_jpeg
+from q1net_core.codecs.jpeg import compress_jpeg
 from q1net_core.errors import ConfigError
 from q1net_core.patches import cut_windows
 from training.config import TrainConfig, preset
