@@ -78,19 +78,20 @@ class WriteShards(beam.PTransform):
 
     Args:
         images: how many images each split has.
-        folder: where rows wait for their shards on this machine; None on a cluster, which has a shuffle of its own.
+        work: the folder where the first pass kept what it found.
+        local: whether all workers are on this machine; a cluster has a shuffle of its own.
     """
 
-    def __init__(self, config: ShardsConfig, images: dict[str, int], folder: str | None = None) -> None:
+    def __init__(self, config: ShardsConfig, images: dict[str, int], work: str, local: bool) -> None:
         super().__init__()
-        self.config, self.images, self.folder = config, images, folder
+        self.config, self.images, self.work, self.local = config, images, work, local
 
     def expand(self, sources: beam.PCollection[Source]) -> beam.PCollection[Shard]:
         """One output, in no order."""
-        if self.folder:
-            grouped = sources | "ShuffleOnDisk" >> ShuffleOnDisk(self.config, self.images, self.folder)
+        if self.local:
+            grouped = sources | "ShuffleOnDisk" >> ShuffleOnDisk(self.config, self.images, self.work)
         else:
-            cut = sources | "CutRows" >> beam.FlatMap(cut_rows, self.images, self.config)
+            cut = sources | "CutRows" >> beam.FlatMap(cut_rows, self.work, self.images, self.config)
             grouped = cut | "ByShard" >> beam.GroupByKey()
         return grouped | "WriteShard" >> beam.Map(write_shard, self.images, self.config)
 
