@@ -17,10 +17,12 @@ from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import EstimatorConfig, choose_grid, configure, estimate_image
 from q1net_core.images.decode import decode
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 from q1net_core.overlay import draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
 from q1net_core.records import ListedImage, Status
+from q1net_core.sampling import PATCHES
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -42,14 +44,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return make_parser().parse_args(argv)
 
 
-def predict(listed: list[ListedImage], model: Q1Net, config: EstimatorConfig) -> Iterator[tables.Row]:
+def predict(listed: list[ListedImage], model: Predictor, config: EstimatorConfig) -> Iterator[tables.Row]:
     """Rows of the audit table, in order."""
     stamp = tables.Stamp(model.weights.variant, model.weights.sha256)
     for image in listed:
-        yield tables.to_row(estimate_image(image, model, config), stamp)
+        yield tables.to_row(estimate_image(image, model, config, model.weights.network.input), stamp)
 
 
-def write_overlay(uri: str, image: ListedImage, row: tables.Row, model: Q1Net, config: EstimatorConfig) -> None:
+def write_overlay(uri: str, image: ListedImage, row: tables.Row, model: Predictor, config: EstimatorConfig) -> None:
     """Draw one image's patches as a PNG, those that its row was made from; raises ImageError if it has none."""
     pixels = decode(storage.read_bytes(image.uri, config.limits.max_bytes), config.limits).pixels
     height, width = pixels.shape[:2]
@@ -82,8 +84,10 @@ def run(argv: list[str]) -> int:
         if options.overlay and len(listed) != 1:
             raise ConfigError(f"--overlay draws one image; {len(listed)} were given")
         file = read_weights(options.weights)
+        if options.overlay and file.network.input != PATCHES:
+            raise ConfigError(f"--overlay draws patches; {file.variant} sees a {file.network.input.sampler}")
         start_quietly()
-        model, config = Q1Net(file), configure(file.rule())
+        model, config = Predictor(file), configure(file.rule())
         for row in predict(listed, model, config):
             failures += row["status"] != Status.OK
             print(json.dumps(row, default=datetime.isoformat) if options.json else to_line(row), flush=True)

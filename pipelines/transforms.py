@@ -19,6 +19,7 @@ from q1net_core import estimator
 from q1net_core.estimator import EstimatorConfig
 from q1net_core.images.decode import Limits
 from q1net_core.records import ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
+from q1net_core.sampling import PATCHES, InputKind
 
 FINISHED = "finished"
 # Object stores answer in tens of milliseconds whatever the size: a few reads at a time keep a core busy.
@@ -91,21 +92,26 @@ class ReadFn(beam.DoFn):
 
 
 class SamplePatches(beam.PTransform):
-    """(ListedImage, bytes) -> ImagePatches; failures go to the output FINISHED. Pixels never become an element."""
+    """(ListedImage, bytes) -> ImagePatches; failures go to the output FINISHED. Pixels never become an element.
 
-    def __init__(self, config: EstimatorConfig) -> None:
+    Args:
+        config: how images are sampled.
+        kind: of the network's input.
+    """
+
+    def __init__(self, config: EstimatorConfig, kind: InputKind = PATCHES) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.kind = config, kind
 
     def expand(self, encoded: beam.PCollection[Encoded]) -> Any:
         """Two outputs: the main one, and FINISHED."""
-        return encoded | "Sample" >> beam.FlatMap(sample, self.config).with_outputs(FINISHED, main="sampled")
+        return encoded | "Sample" >> beam.FlatMap(sample, self.config, self.kind).with_outputs(FINISHED, main="sampled")
 
 
-def sample(encoded: Encoded, config: EstimatorConfig) -> Iterator[Any]:
-    """The patches of one image, or its finished record."""
+def sample(encoded: Encoded, config: EstimatorConfig, kind: InputKind) -> Iterator[Any]:
+    """What the network sees of one image, or its finished record."""
     with counters.timed("sample_usec"):
-        sampled = estimator.sample_image(*encoded, config)
+        sampled = estimator.sample_image(*encoded, config, kind)
     yield TaggedOutput(FINISHED, count_row(sampled)) if isinstance(sampled, ImageRecord) else sampled
 
 
@@ -156,6 +162,7 @@ class EstimateImages(beam.PTransform):
         accelerator: see EstimateQuality.
         redistribute: put a Reshuffle before inference, so that decoding and inference scale apart. Without it an
             image goes through all steps in one place, which a single machine wants: nothing piles up in between.
+        kind: of the network's input.
     """
 
     def __init__(
@@ -164,14 +171,16 @@ class EstimateImages(beam.PTransform):
         handler: Q1NetHandler,
         accelerator: str | None = None,
         redistribute: bool = True,
+        kind: InputKind = PATCHES,
     ) -> None:
         super().__init__()
         self.config, self.handler, self.accelerator, self.redistribute = config, handler, accelerator, redistribute
+        self.kind = kind
 
     def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[ImageRecord]:
         """One output, in no order."""
         read = images | "ReadImages" >> ReadImages(self.config.limits.max_bytes)
-        sampled = read.read | "SamplePatches" >> SamplePatches(self.config)
+        sampled = read.read | "SamplePatches" >> SamplePatches(self.config, self.kind)
         finished = (read[FINISHED], sampled[FINISHED])
         if "q1net" not in self.config.estimators:
             return finished | "Finished" >> beam.Flatten()

@@ -16,7 +16,7 @@ from q1net_core.errors import ConfigError, ImageError
 from q1net_core.images.decode import Limits, decode
 from q1net_core.jpeg.header import read_jpeg_header
 from q1net_core.lattice.estimate import estimate_lattice
-from q1net_core.patches import DEFAULT_PATCHES, check_patch_fits, patch_fits, sample_patches, side_of
+from q1net_core.patches import DEFAULT_PATCHES, check_patch_fits, patch_fits, side_of
 from q1net_core.records import (
     Calibration,
     Float32Array,
@@ -30,6 +30,7 @@ from q1net_core.records import (
     Status,
     UInt8Array,
 )
+from q1net_core.sampling import PATCHES, InputKind, sample
 
 
 class PatchModel(Protocol):
@@ -102,10 +103,12 @@ def read_image(image: ListedImage, limits: Limits) -> bytes | ImageRecord:
         return failed(image, error)
 
 
-def sample_image(image: ListedImage, encoded: bytes, config: EstimatorConfig) -> ImagePatches | ImageRecord:
-    """Decode, try the lattice, cut patches on the grid it found; the pixels themselves never leave this function.
+def sample_image(
+    image: ListedImage, encoded: bytes, config: EstimatorConfig, kind: InputKind = PATCHES
+) -> ImagePatches | ImageRecord:
+    """Decode, try the lattice, cut what the network sees, on the grid it found; pixels never leave this function.
 
-    Returns the finished record where Q1Net is not wanted.
+    ``kind`` is that of the network's input. Returns the finished record where the network is not wanted.
     """
     if image.size_bytes is None:
         image = replace(image, size_bytes=len(encoded))
@@ -125,7 +128,7 @@ def sample_image(image: ListedImage, encoded: bytes, config: EstimatorConfig) ->
         if "q1net" not in config.estimators or (config.cascade and lattice.quality is not None):
             return ImageRecord(image, Status.OK, None, info, estimate=None)
         grid = choose_grid(lattice.grid, height, width)
-        return ImagePatches(image, info, sample_patches(decoded.pixels, config.patches, grid))
+        return ImagePatches(image, info, sample(decoded.pixels, kind, config.patches, grid))
     except ImageError as error:
         return failed(image, error, info)
 
@@ -136,9 +139,20 @@ def choose_grid(found: tuple[int, int] | None, height: int, width: int) -> tuple
 
 
 def predict_patches(model: PatchModel, batch: Sequence[ImagePatches]) -> list[PatchPredictions]:
-    """Predictions for the patches of many images in one model call, split back by image."""
-    if not batch:
-        return []
+    """Predictions for many images, each by calls of its own: an image's do not depend on which images share its batch.
+
+    So it should be on a CPU, where larger calls are no faster.
+    """
+    return [PatchPredictions(item.image, item.info, *model.predict(item.patches)) for item in batch]
+
+
+def predict_together(model: PatchModel, batch: Sequence[ImagePatches]) -> list[PatchPredictions]:
+    """Predictions for many images in one call of the model, split back by image; what accelerators want.
+
+    The last bits of an image's predictions may depend on the others of its batch: 1e-3 levels at most.
+    """
+    if len({item.patches.shape[1:] for item in batch}) != 1:
+        return predict_patches(model, batch)
     quality, confidence = model.predict(np.concatenate([item.patches for item in batch]))
     ends = np.cumsum([len(item.patches) for item in batch])[:-1]
     return [
@@ -156,12 +170,14 @@ def fuse_predictions(predictions: PatchPredictions, config: EstimatorConfig) -> 
     return ImageRecord(predictions.image, Status.OK, None, predictions.info, estimate)
 
 
-def estimate_image(image: ListedImage, model: PatchModel, config: EstimatorConfig) -> ImageRecord:
-    """Everything in one call: read, decode, sample, predict, fuse."""
+def estimate_image(
+    image: ListedImage, model: PatchModel, config: EstimatorConfig, kind: InputKind = PATCHES
+) -> ImageRecord:
+    """Everything in one call: read, decode, sample, predict, fuse; ``kind`` is that of the model's input."""
     encoded = read_image(image, config.limits)
     if isinstance(encoded, ImageRecord):
         return encoded
-    sampled = sample_image(image, encoded, config)
+    sampled = sample_image(image, encoded, config, kind)
     if isinstance(sampled, ImageRecord):
         return sampled
     return fuse_predictions(predict_patches(model, [sampled])[0], config)

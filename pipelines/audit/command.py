@@ -22,7 +22,8 @@ from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import ESTIMATORS, configure
 from q1net_core.images.decode import Limits
-from q1net_core.network.weights import load_model, packaged_variants, read_weights
+from q1net_core.network.predictor import load_model
+from q1net_core.network.weights import packaged_variants, read_weights
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import ListedImage
 
@@ -64,6 +65,7 @@ class AuditImages(beam.PTransform):
         file = read_weights(weights)
         limits = Limits(max_bytes, max_pixels)
         self.config = configure(file.rule(), threshold, patches, limits, tuple(estimators), cascade)
+        self.kind = file.network.input
         self.stamp = tables.Stamp(file.variant, file.sha256)
         self.handler = Q1NetHandler(weights, file.sha256, accelerator=accelerator is not None)
         self.accelerator, self.redistribute = accelerator, redistribute
@@ -72,7 +74,8 @@ class AuditImages(beam.PTransform):
         """One output, in no order."""
         return (
             images
-            | "EstimateImages" >> EstimateImages(self.config, self.handler, self.accelerator, self.redistribute)
+            | "EstimateImages"
+            >> EstimateImages(self.config, self.handler, self.accelerator, self.redistribute, self.kind)
             | "ToRow" >> beam.Map(tables.to_row, self.stamp)
         )
 

@@ -37,6 +37,7 @@ from q1net_core.metrics import QualityErrors
 from q1net_core.network.weights import WeightsFile, packaged_variants, read_weights
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import ListedImage
+from q1net_core.sampling import PATCHES
 
 
 def write_errors(
@@ -82,13 +83,15 @@ STEPS = dict.fromkeys(STUDIES, (steps.compress_levels, steps.to_errors, steps.ad
 def read_estimators(config: EvaluateConfig) -> list[tuple[WeightsFile, EstimatorConfig]]:
     """The weights, and how each judges images; none for the lattice. Raises ConfigError or WeightsError."""
     wanted, cascade = ESTIMATORS[config.estimator], config.estimator == "combined"
-    return [
-        (
-            file,
-            configure(file.rule(config.fusion), config.threshold, config.patches, estimators=wanted, cascade=cascade),
-        )
-        for file in map(read_weights, config.weights)
-    ]
+    found = []
+    for file in map(read_weights, config.weights):
+        kind = file.network.input
+        if len(config.sizes) > 1 and kind != PATCHES:
+            raise ConfigError(f"{config.study} is about the number of patches; {file.variant} sees a {kind.sampler}")
+        rule = file.rule(config.fusion)
+        judging = configure(rule, config.threshold, config.patches, estimators=wanted, cascade=cascade)
+        found.append((file, judging))
+    return found
 
 
 def build(root: beam.Pipeline, config: EvaluateConfig, images: list[ListedImage]) -> beam.PCollection[str]:
@@ -106,17 +109,21 @@ def build(root: beam.Pipeline, config: EvaluateConfig, images: list[ListedImage]
     compressed = read.read | "Compress" >> beam.FlatMap(compress, config.levels, config.patches, *named)
     finished = [read.finished]
     if config.study == "stress" and config.estimator == "q1net":
-        patches = compressed | "SampleOnGrid" >> beam.FlatMap(steps.sample_on_grid, config.patches)
+        kind = estimators[0][0].network.input
+        samples = {kind: compressed | "SampleOnGrid" >> beam.FlatMap(steps.sample_on_grid, config.patches, kind)}
     elif len(config.sizes) == 1:
-        rule = estimators[0][1] if estimators else EstimatorConfig(0, estimators=ESTIMATORS["lattice"])
-        sampled = compressed | "SamplePatches" >> SamplePatches(rule)
-        patches = sampled.sampled
-        finished.append(sampled.finished)
+        rules = {file.network.input: rule for file, rule in estimators}
+        samples = {}
+        # Once for all weights that see the same of an image.
+        for kind, rule in (rules or {PATCHES: EstimatorConfig(0, estimators=ESTIMATORS["lattice"])}).items():
+            sampled = compressed | f"Sample {kind.sampler} {kind.size}" >> SamplePatches(rule, kind)
+            samples[kind] = sampled.sampled
+            finished.append(sampled.finished)
     else:
-        patches = compressed | "SampleSizes" >> beam.FlatMap(steps.sample_sizes, config.sizes)
+        samples = {PATCHES: compressed | "SampleSizes" >> beam.FlatMap(steps.sample_sizes, config.sizes)}
     accepted = finished | "Finished" >> beam.Flatten() | "Accept" >> beam.Map(steps.accept)
     measured = [
-        patches
+        samples[file.network.input]
         | f"EstimateQuality{number}" >> EstimateQuality(Q1NetHandler(source, file.sha256))
         | f"FusePredictions{number}" >> FusePredictions(rule)
         | f"Measure{number}" >> beam.Map(measure, number)

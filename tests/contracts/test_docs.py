@@ -20,7 +20,7 @@ from q1net_core.codecs.base import CODECS
 from q1net_core.estimator import ESTIMATORS
 from q1net_core.jpeg.header import HEADER_MATCHES
 from q1net_core.lattice.dictionary import known_tables
-from q1net_core.network.q1net import VARIANTS
+from q1net_core.network.variants import VARIANTS
 from q1net_core.records import Status, Verdict
 from training import __main__ as train
 
@@ -169,7 +169,9 @@ def test_documented_commands_are_the_commands() -> None:
 def test_trainable_variants_are_documented() -> None:
     documented = re.search(r"\| `--variant NAME` \| (.*?) \|", section("Train"))
     assert documented is not None
-    assert set(re.findall(r"`([\w-]+)`", documented[1])) == {name for name, c in VARIANTS.items() if c.alpha == 2}
+    assert set(re.findall(r"`([\w-]+)`", documented[1])) == {
+        name for name, variant in VARIANTS.items() if variant.loss == "confidence aware"
+    }
 
 
 def test_files_the_documents_name_exist() -> None:

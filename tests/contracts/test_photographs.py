@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from q1net_core.estimator import configure, estimate_image
-from q1net_core.network.weights import PACKAGED, Q1Net, packaged_variants, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import PACKAGED, packaged_variants, read_weights
 from q1net_core.records import ImageRecord, ListedImage, Status, Verdict
 from q1net_core.verdict import answer, judge
 
@@ -17,7 +18,7 @@ TRUTH = list(csv.DictReader((PHOTOGRAPHS / "truth.csv").read_text().splitlines()
 @pytest.fixture(scope="module")
 def records() -> dict[str, ImageRecord]:
     weights = read_weights("q1net-k8")
-    model, config = Q1Net(weights), configure(weights.rule())
+    model, config = Predictor(weights), configure(weights.rule())
     return {row["file"]: estimate_image(ListedImage(str(PHOTOGRAPHS / row["file"])), model, config) for row in TRUTH}
 
 

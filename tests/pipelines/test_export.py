@@ -14,7 +14,8 @@ from make_photographs import make_mosaic
 from pipelines import export
 from pipelines.cli import main
 from q1net_core import storage
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 
 
 @pytest.mark.parametrize("name", export.FORMATS)
@@ -33,7 +34,7 @@ def test_an_export_predicts_like_its_original(
     with export.keep_quiet():
         predict = export.FORMATS[name][1](output)
     patches = np.random.default_rng(1).integers(0, 256, (5, 16, 16, 3), np.uint8)
-    quality, confidence = Q1Net(read_weights(weights_uri)).predict(patches)
+    quality, confidence = Predictor(read_weights(weights_uri)).predict(patches)
     answers = predict(patches)
     assert answers.shape == (5, 2)
     assert answers == pytest.approx(np.stack([quality, confidence], 1), abs=export.TOLERANCE)

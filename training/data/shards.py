@@ -6,21 +6,35 @@ dataset.json and the columns: training knows no pipelines.
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.network.q1net import VARIANTS
-from q1net_core.patches import PATCH, IntArray, spread_evenly
+from q1net_core.network.variants import VARIANTS
+from q1net_core.patches import DEFAULT_PATCHES, PATCH, IntArray, spread_evenly
 from q1net_core.records import UInt8Array
-from q1net_core.storage import join, read_bytes
+from q1net_core.storage import join, printable_uri, read_bytes
 from training.config import TrainConfig
-from training.data.photographs import LEVELS, Batch, Data, Labelled, prefetch
+from training.data.photographs import (
+    LEVELS,
+    Batch,
+    Data,
+    Labelled,
+    describe_images,
+    list_corpus,
+    load_images,
+    prefetch,
+    validation_set,
+)
+from training.data.provenance import Provenance, describe_files
 
 # Rows that are mixed at a time: 100 MB of patches, and as much again for those that come next.
 POOL_ROWS = 1 << 17
@@ -32,12 +46,13 @@ Pool = tuple[UInt8Array, npt.NDArray[np.float32], IntArray]
 
 @dataclass(frozen=True, slots=True)
 class ShardDataset:
-    """A finished dataset: ``files`` are (name below ``uri``, rows) of each split."""
+    """A finished dataset: ``files`` are (name below ``uri``, rows) of each split, ``about`` is its dataset.json."""
 
     uri: str
     levels: tuple[int, ...]
     patches_per_image: int
     files: dict[str, list[tuple[str, int]]]
+    about: dict[str, Any]
 
     def rows(self, split: str) -> int:
         """How many rows a split has."""
@@ -57,7 +72,7 @@ def open_dataset(uri: str) -> ShardDataset:
         for file in about["files"]:
             split = file["name"].split("/")[0].removeprefix("split=")
             files.setdefault(split, []).append((file["name"], int(file["rows"])))
-        dataset = ShardDataset(uri, tuple(arguments["levels"]), int(arguments["patches_per_image"]), files)
+        dataset = ShardDataset(uri, tuple(arguments["levels"]), int(arguments["patches_per_image"]), files, about)
     except (ImageError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"shards are {uri!r}, which has no dataset.json that can be used ({error}); expected the --output of a "
@@ -138,7 +153,7 @@ def read_pools(dataset: ShardDataset, config: TrainConfig, position: int) -> Ite
 
 def shard_batches(dataset: ShardDataset, config: TrainConfig, start: int = 0) -> Iterator[Batch]:
     """Endless batches from step ``start`` on; every row once in an epoch, whatever the sizes of batches."""
-    if VARIANTS[config.variant].alpha == 100 and not set(dataset.levels) <= set(LEVELS):
+    if VARIANTS[config.variant].loss == "level cross-entropy" and not set(dataset.levels) <= set(LEVELS):
         raise ConfigError(
             f"shards in {dataset.uri} have the levels {dataset.levels[0]}..{dataset.levels[-1]}; {config.variant} has "
             "a class for each of 1..100 alone"
@@ -162,7 +177,7 @@ def shard_stacks(dataset: ShardDataset, split: str, levels: Sequence[int], count
     Levels that the dataset does not have are left out, and all of its levels are taken if none remains; images that
     have fewer patches give what they have.
     """
-    wanted = [level for level in dataset.levels if level in levels] or list(dataset.levels)
+    wanted = choose_levels(dataset, levels)
     tables = [read_shard(dataset, *file) for file in dataset.files.get(split, [])]
     if not tables:
         raise ConfigError(f"shards in {dataset.uri} have no rows in the split {split!r}; make them from more images")
@@ -174,17 +189,74 @@ def shard_stacks(dataset: ShardDataset, split: str, levels: Sequence[int], count
     return stacks, table["level"].to_numpy().reshape(shape)[:, 0].astype(np.float32)
 
 
-def shard_data(uri: str, split: str = "valid") -> Data:
-    """A training's data from shards, with the images of a split to validate on; raises ConfigError as open_dataset."""
+def choose_levels(dataset: ShardDataset, levels: Sequence[int]) -> list[int]:
+    """Those of ``levels`` that a dataset has; all of its own if it has none of them."""
+    return sorted(set(dataset.levels) & set(levels) or dataset.levels)
+
+
+def find_originals(dataset: ShardDataset, split: str) -> list[str]:
+    """The uris of the lossless images that a split was made from, in order.
+
+    Raises:
+        ConfigError: they are not where they were when the shards were made.
+    """
+    images = dataset.about["arguments"]["images"]
+    names = {
+        name
+        for file in dataset.files.get(split, [])
+        for name in pc.unique(read_shard(dataset, *file)["source"]).to_pylist()
+    }
+    help = f"give the lossless images of the split {split!r} with --validation-images"
+    try:
+        uris = list_corpus(images)
+    except (ConfigError, ImageError) as error:
+        raise ConfigError(
+            f"shards in {dataset.uri} were made from {images!r}, now unusable: {error}; {help}"
+        ) from error
+    shared = os.path.commonprefix(uris)  # noqa: RUF071 (cut at a slash below)
+    folder = shared[: shared.rfind("/") + 1]
+    found = [uri for uri in uris if printable_uri(uri.removeprefix(folder)) in names]
+    if len(found) != len(names):
+        raise ConfigError(
+            f"shards in {dataset.uri} were made from {len(names)} images in {images!r}, which now has {len(found)} of "
+            f"them; {help}"
+        )
+    return found
+
+
+def shard_data(uri: str, split: str = "valid", validation_images: str | None = None) -> Data:
+    """A training's data from shards.
+
+    Args:
+        uri: folder of the shards.
+        split: whose images validate.
+        validation_images: where the lossless images of this split are; None takes those that the shards were made from.
+
+    Raises:
+        ConfigError: as open_dataset and find_originals do.
+    """
     dataset = open_dataset(uri)
+    originals = list_corpus(validation_images) if validation_images else find_originals(dataset, split)
+    codec = dataset.about["arguments"]["codec"]
 
     def refuse(alteration: str, count: int) -> Labelled:
         raise ConfigError(
             f"alterations name {alteration!r}, which needs whole images; shards hold finished patches: use --images"
         )
 
+    def inference_sets(levels: Sequence[int]) -> Labelled:
+        return validation_set(load_images(originals), choose_levels(dataset, levels), DEFAULT_PATCHES, codec)
+
+    def describe() -> Provenance:
+        files = dataset.about["files"]
+        training = describe_files(file["sha256"] for file in files if file["name"].startswith("split=train/"))
+        pictures = {"training": training, "validation": describe_images(originals)}
+        return Provenance(codec, dataset.about["versions"], pictures)
+
     return Data(
         batches=lambda config, start: shard_batches(dataset, config, start),
-        stacks=lambda levels, count: shard_stacks(dataset, split, levels, count),
+        patch_sets=lambda levels, count: shard_stacks(dataset, split, levels, count),
         altered=refuse,
+        inference_sets=inference_sets,
+        provenance=describe,
     )

@@ -33,7 +33,8 @@ from pipelines.runtime import local as runner
 from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import estimate_image
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 
 PHOTOGRAPHS = Path(__file__).parents[2] / "photographs"
 ONE_THREAD = ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
@@ -176,11 +177,11 @@ def audited(weights_uri: str, odd_folder: Path) -> AuditConfig:
 
 
 @pytest.fixture(scope="module")
-def model(weights_uri: str) -> Q1Net:
-    return Q1Net(read_weights(weights_uri))
+def model(weights_uri: str) -> Predictor:
+    return Predictor(read_weights(weights_uri))
 
 
-def rows_without_beam(config: AuditConfig, model: Q1Net) -> list[Row]:
+def rows_without_beam(config: AuditConfig, model: Predictor) -> list[Row]:
     """Rows of the plain loop over all images of a config."""
     stamp, estimator = Stamp(model.weights.variant, model.weights.sha256), audit_of(config).config
     return as_stored([to_row(estimate_image(image, model, estimator), stamp) for image in list_images(config)])
@@ -208,7 +209,7 @@ def test_the_pipeline_equals_the_plain_computation(
     estimators: tuple[str, ...],
     cascade: bool,
     audited: AuditConfig,
-    model: Q1Net,
+    model: Predictor,
     tmp_path: Path,
 ) -> None:
     config = replace(audited, output=str(tmp_path), threshold=threshold, estimators=estimators, cascade=cascade)
@@ -236,7 +237,7 @@ OF_Q1NET = {"q1net_quality", "q1net_confidence", "q1net_spread", "patches", "pat
 
 
 def test_a_cascade_gives_the_same_rows_but_for_q1net_where_the_lattice_accepts(
-    audited: AuditConfig, model: Q1Net
+    audited: AuditConfig, model: Predictor
 ) -> None:
     config = replace(audited, threshold=60.0)
     whole = without_time(rows_without_beam(config, model))
@@ -251,7 +252,7 @@ def test_a_cascade_gives_the_same_rows_but_for_q1net_where_the_lattice_accepts(
 
 
 def test_q1net_alone_leaves_the_lattice_out_and_asks_the_same_of_the_network(
-    audited: AuditConfig, model: Q1Net
+    audited: AuditConfig, model: Predictor
 ) -> None:
     config = replace(audited, threshold=0.0)
     both, alone = (rows_without_beam(replace(config, estimators=estimators), model) for estimators in (BOTH, Q1NET))
@@ -262,7 +263,7 @@ def test_q1net_alone_leaves_the_lattice_out_and_asks_the_same_of_the_network(
             assert {name: row[name] for name in OF_Q1NET} == {name: full[name] for name in OF_Q1NET}
 
 
-def test_the_lattice_alone_gives_the_same_lattice_and_no_more(audited: AuditConfig, model: Q1Net) -> None:
+def test_the_lattice_alone_gives_the_same_lattice_and_no_more(audited: AuditConfig, model: Predictor) -> None:
     both, alone = (rows_without_beam(replace(audited, estimators=estimators), model) for estimators in (BOTH, LATTICE))
     for row, full in zip(alone, both, strict=True):
         assert {name: row[name] for name in OF_THE_LATTICE} == {name: full[name] for name in OF_THE_LATTICE}
@@ -295,7 +296,7 @@ def test_the_graph_has_no_inference_where_q1net_is_not_wanted(weights_uri: str) 
     assert any("SamplePatches" in name for name in names)
 
 
-def test_what_an_audit_says_of_the_bundled_photographs(audited: AuditConfig, model: Q1Net, tmp_path: Path) -> None:
+def test_what_an_audit_says_of_the_bundled_photographs(audited: AuditConfig, model: Predictor, tmp_path: Path) -> None:
     config = replace(audited, output=str(tmp_path), inputs=(str(PHOTOGRAPHS),), estimators=LATTICE)
     rows = execute(config, start_run(config), ONE_THREAD)
     told = {
