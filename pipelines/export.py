@@ -5,13 +5,10 @@ Q1Net quality and confidence, float32 [N, 2], 0-100.
 """
 
 import argparse
-import logging
 import posixpath
 import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipelines.runtime.quiet import hold_back_stderr, start_quietly
+from pipelines.runtime.quiet import keep_quiet, start_quietly
 from q1net_core import storage
 from q1net_core.errors import ConfigError, Q1NetError, WeightsError
 from q1net_core.network.predictor import load_model
@@ -137,19 +134,6 @@ class ExportError(Q1NetError):
     """A converted model does not give the predictions of its original."""
 
 
-@contextmanager
-def keep_quiet() -> Iterator[None]:
-    """Converters and runtimes talk to whoever develops them; what they say is shown only if they fail."""
-    disabled = logging.root.manager.disable
-    with warnings.catch_warnings(), hold_back_stderr():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(disabled)
-
-
 def check_requirements(name: str) -> None:
     """Raise ConfigError, before any work, if this process cannot export the format."""
     import keras
@@ -179,11 +163,11 @@ def write_output(path: Path, uri: str) -> int:
     return total
 
 
-def export(weights: str, name: str, output: str) -> tuple[float, int, int]:
+def export(weights: str, name: str, output: str) -> tuple[float, str, int]:
     """Convert, check and write a model.
 
     Returns:
-        The largest difference, in levels; the number of samples it was looked for in; the bytes written.
+        The largest difference, in levels; what it was looked for in, in words; the bytes written.
 
     Raises:
         ConfigError, WeightsError: before any work starts.
@@ -207,7 +191,8 @@ def export(weights: str, name: str, output: str) -> tuple[float, int, int]:
                 f"the {name} model differs by {difference:.6f} levels from the Keras model; expected at most "
                 f"{TOLERANCE}. Nothing is written: compare the installed packages with those of setup.py"
             )
-        return difference, sum(map(len, calls)), write_output(path, output)
+        checked = f"{sum(map(len, calls))} {'patches' if file.network.input == PATCHES else 'images'}"
+        return difference, checked, write_output(path, output)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -233,7 +218,7 @@ def run(argv: list[str]) -> int:
     options = make_parser().parse_args(argv)
     try:
         start_quietly()
-        difference, count, size = export(options.weights, options.format, options.output)
+        difference, checked, size = export(options.weights, options.format, options.output)
     except (ConfigError, WeightsError) as error:
         print(f"q1net export: {error}", file=sys.stderr)
         return 2
@@ -242,6 +227,6 @@ def run(argv: list[str]) -> int:
         return 1
     print(
         f"{options.output}: {options.format}, {size:,} bytes; largest difference {difference:.6f} levels over "
-        f"{count} patches, at most {TOLERANCE} allowed"
+        f"{checked}, at most {TOLERANCE} allowed"
     )
     return 0

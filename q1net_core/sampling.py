@@ -23,6 +23,14 @@ class InputKind:
     sampler: str
     size: int | None
 
+    def check_size(self, height: int, width: int) -> None:
+        """Raise ImageError ``too_small`` for an image without room for a sample of this size."""
+        if self.size is not None and min(height, width) < self.size:
+            raise ImageError(
+                Status.TOO_SMALL,
+                f"image is {width} x {height} pixels; the network sees {self.size} x {self.size} of it",
+            )
+
     def most(self, patches: int = DEFAULT_PATCHES) -> int:
         """The largest number of samples of one image, where ``patches`` are wanted."""
         return patches if self == PATCHES else 1
@@ -38,12 +46,8 @@ def centre_crop(size: int) -> InputKind:
 
 
 def sample_centre(pixels: UInt8Array, size: int) -> UInt8Array:
-    """The middle of an image: uint8 [1, size, size, 3]; raises ImageError ``too_small`` where it has none so large."""
+    """The middle of an image: uint8 [1, size, size, 3]."""
     height, width = pixels.shape[:2]
-    if min(height, width) < size:
-        raise ImageError(
-            Status.TOO_SMALL, f"image is {width} x {height} pixels; the network sees {size} x {size} from its centre"
-        )
     top, left = (height - size) // 2, (width - size) // 2
     return pixels[None, top : top + size, left : left + size]
 
@@ -70,4 +74,5 @@ def sample(
     Raises:
         ImageError: ``too_small``, the image has no room for a sample.
     """
+    kind.check_size(*pixels.shape[:2])
     return SAMPLERS[kind.sampler](pixels, kind, patches, grid)

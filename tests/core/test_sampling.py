@@ -36,7 +36,7 @@ def test_a_crop_lies_in_the_middle(size: int, more_rows: int, more_columns: int)
 
 @pytest.mark.parametrize(("height", "width"), [(31, 90), (90, 31)])
 def test_an_image_without_room_for_the_crop_is_too_small(height: int, width: int) -> None:
-    with pytest.raises(ImageError, match=f"is {width} x {height} pixels; the network sees 32 x 32") as raised:
+    with pytest.raises(ImageError, match=f"is {width} x {height} pixels; the network sees 32 x 32 of it") as raised:
         sample(numbered(height, width), centre_crop(32))
     assert raised.value.status is Status.TOO_SMALL
 

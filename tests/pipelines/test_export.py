@@ -13,6 +13,7 @@ from make_photographs import make_mosaic
 
 from pipelines import export
 from pipelines.cli import main
+from pipelines.runtime.quiet import keep_quiet
 from q1net_core import storage
 from q1net_core.network.predictor import Predictor
 from q1net_core.network.weights import read_weights
@@ -31,7 +32,7 @@ def test_an_export_predicts_like_its_original(
     )
     found = re.fullmatch(pattern, printed.out)
     assert found is not None, printed.out
-    with export.keep_quiet():
+    with keep_quiet():
         predict = export.FORMATS[name][1](output)
     patches = np.random.default_rng(1).integers(0, 256, (5, 16, 16, 3), np.uint8)
     quality, confidence = Predictor(read_weights(weights_uri)).predict(patches)
@@ -44,7 +45,7 @@ def test_an_export_predicts_like_its_original(
 
 def test_exports_are_checked_with_patches_of_the_photographs() -> None:
     patches = export.read_patches()
-    assert len(patches) == sum(export.CHECKED_CALLS) == 192
+    assert len(patches) == sum(export.CHECKED_PATCHES) == 192
     mosaic = patches.reshape(12, 16, 16, 16, 3).swapaxes(1, 2).reshape(12 * 16, 16 * 16, 3)
     np.testing.assert_array_equal(mosaic, make_mosaic())
 

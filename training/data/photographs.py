@@ -13,8 +13,10 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from q1net_core import patches
-from q1net_core.codecs import base as codecs
-from q1net_core.codecs.places import draw_place
+from q1net_core.codecs.base import Codec
+from q1net_core.codecs.jpeg import JPEG
+from q1net_core.codecs.positions import draw_position
+from q1net_core.codecs.tiles import compress_tiles, cut_inner, cut_tiles
 from q1net_core.errors import ConfigError
 from q1net_core.images.decode import decode
 from q1net_core.records import Float32Array, UInt8Array
@@ -24,7 +26,7 @@ from training.config import TrainConfig
 from training.data.provenance import Provenance, describe_files
 
 MAX_IMAGE_BYTES = 1 << 28
-LEVELS = codecs.CODECS["jpeg"].levels
+LEVELS = JPEG.levels
 # At which each validation image is seen in each alteration.
 ALTERED_LEVELS = 2
 
@@ -106,8 +108,8 @@ def draw_tiles(
     """Tiles around ``count`` random places in as many random images, and where their patches lie inside them."""
     tiles, tops, lefts = [], [], []
     for index in rng.choice(len(corpus), size=count, p=weights):
-        top, left = draw_place(rng, corpus[index])
-        tile, inner_top, inner_left = codecs.cut_tiles(corpus[index], np.array([top]), np.array([left]), patches.PATCH)
+        top, left = draw_position(rng, corpus[index])
+        tile, inner_top, inner_left = cut_tiles(corpus[index], np.array([top]), np.array([left]), patches.PATCH)
         tiles.append(tile)
         tops.append(inner_top)
         lefts.append(inner_left)
@@ -128,8 +130,8 @@ def draw_batch(
     for shared, alteration in zip(levels, draw_alterations(rng, len(levels), config), strict=True):
         if alteration is None:
             tiles, tops, lefts = draw_tiles(rng, corpus, weights, per_level)
-            compressed = (codecs.compress_tiles(tiles, int(level)) for level in shared)
-            samples += [codecs.cut_inner(tiles, tops, lefts, patches.PATCH) for tiles in compressed]
+            compressed = (compress_tiles(tiles, int(level)) for level in shared)
+            samples += [cut_inner(tiles, tops, lefts, patches.PATCH) for tiles in compressed]
             labels += shared.tolist()
         else:
             images = rng.choice(len(corpus), size=per_level, p=weights)
@@ -173,10 +175,10 @@ def batches(corpus: list[UInt8Array], config: TrainConfig, start: int = 0) -> It
         step += 1
 
 
-def validation_set(corpus: list[UInt8Array], levels: Sequence[int], count: int, codec: str = "jpeg") -> Labelled:
+def validation_set(corpus: list[UInt8Array], levels: Sequence[int], count: int, codec: Codec = JPEG) -> Labelled:
     """Every image at every level as the audit sees it: uint8 [images * levels, count, 16, 16, 3], levels float32."""
     stacks = [
-        patches.sample_patches(codecs.CODECS[codec].compress(pixels, level), count)
+        patches.sample_patches(codec.compress(pixels, level), count)
         for pixels in tqdm(corpus, desc="compress validation images", unit="image", disable=None)
         for level in levels
     ]
@@ -208,7 +210,7 @@ def image_data(images: str, validation_images: str) -> Data:
     def describe() -> Provenance:
         pictures = {"training": describe_images(list_corpus(images))}
         pictures["validation"] = describe_images(list_corpus(validation_images))
-        return Provenance("jpeg", codecs.CODECS["jpeg"].versions(), pictures)
+        return Provenance("jpeg", JPEG.versions(), pictures)
 
     return Data(
         batches=lambda config, start: batches(load(images), config, start),
