@@ -1,4 +1,4 @@
-"""The curves of a training as a picture. Imports matplotlib, an extra, when something is drawn."""
+"""The curves of a training as a picture. Imports matplotlib when something is drawn."""
 
 from collections.abc import Sequence
 from io import BytesIO
