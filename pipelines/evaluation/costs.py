@@ -9,20 +9,24 @@ import numpy as np
 from pipelines.evaluation.render import Row
 from pipelines.evaluation.study import Candidate
 from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches
-from q1net_core.network.weights import Q1Net, WeightsFile
-from q1net_core.patches import PATCH
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.variants import VARIANTS
+from q1net_core.network.weights import WeightsFile
 from q1net_core.records import ImageInfo, ImagePatches, LatticeEstimate, ListedImage
 
 TIMED_CALLS = 30
+# Height and width of the image that networks of whole images are timed with.
+TIMED_SIDE = 256
 
 
 def time_estimate(weights: WeightsFile, settings: EstimatorSettings) -> float:
-    """Milliseconds that one image's patches take through network and fusion: of 30 calls the fastest.
+    """Milliseconds that one image takes through network and fusion: of 30 calls the fastest.
 
-    The others say how busy the machine is. The network is called with exactly these patches, unpadded.
+    The others say how busy the machine is.
     """
-    model, rule = Q1Net(weights, settings.patches), settings.rule_of(weights)
-    shape = (settings.patches, PATCH, PATCH, 3)
+    model, rule, kind = Predictor(weights), settings.rule_of(weights), weights.network.input
+    side = kind.size or TIMED_SIDE
+    shape = (kind.most(settings.patches), side, side, 3)
     patches = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     batch = [ImagePatches(ListedImage("timed"), ImageInfo(), LatticeEstimate(), patches)]
     seconds = []
@@ -35,9 +39,7 @@ def time_estimate(weights: WeightsFile, settings: EstimatorSettings) -> float:
 
 def count_parameters(variant: str) -> int:
     """Parameters of a variant's network."""
-    from q1net_core.network.q1net import VARIANTS, build_model
-
-    return int(build_model(VARIANTS[variant]).count_params())
+    return int(VARIANTS[variant].architecture.build().count_params())
 
 
 def add_costs(statistics: Row, candidates: Sequence[Candidate]) -> Row:

@@ -20,9 +20,11 @@ from pipelines.runtime.local import run_pipeline
 from pipelines.runtime.versions import find_versions
 from pipelines.transforms import ReadImages
 from q1net_core import storage
+from q1net_core.errors import ConfigError
 from q1net_core.estimator import EstimatorSettings
 from q1net_core.network.weights import read_weights
 from q1net_core.records import ListedImage
+from q1net_core.sampling import PATCHES
 
 
 def read_candidates(config: EvaluateConfig) -> list[Candidate]:
@@ -40,6 +42,9 @@ def read_candidates(config: EvaluateConfig) -> list[Candidate]:
             source, config.fusion, config.threshold, config.patches, estimators=wanted, cascade=cascade
         )
         weights = read_weights(source)
+        kind = weights.network.input
+        if STUDIES[config.study].sizes and kind != PATCHES:
+            raise ConfigError(f"{config.study} is about the number of patches; {weights.variant} sees a {kind.sampler}")
         candidates.append(Candidate(settings, weights, settings.rule_of(weights)))
     return candidates
 
@@ -77,17 +82,19 @@ def build(
     compressed = read.read | "Compress" >> beam.FlatMap(
         steps.compress, study.make, study.cases(config.levels, config.conditions)
     )
-    # What is sampled does not depend on the weights.
-    sampled = compressed | "Sample" >> beam.FlatMap(steps.sample, study.sample, candidates[0].settings).with_outputs(
-        steps.FINISHED, main="sampled"
-    )
-    finished = (sampled.finished, unread) | "Finished" >> beam.Flatten()
+    # What is sampled does not depend on the weights, but on what their networks see.
+    sampled = {}
+    for kind, settings in {candidate.kind: candidate.settings for candidate in candidates}.items():
+        step = beam.FlatMap(steps.sample, study.sample, settings, kind)
+        label = f"Sample {kind.sampler} {kind.size}"
+        sampled[kind] = compressed | label >> step.with_outputs(steps.FINISHED, main="sampled")
+    finished = (*(samples.finished for samples in sampled.values()), unread) | "Finished" >> beam.Flatten()
     measured = [finished | "Measure" >> beam.Map(steps.measure, study.measure, 0)]
     for number, candidate in enumerate(candidates):
         if candidate.weights is not None:
             handler = KeyedModelHandler(Q1NetHandler(candidate.settings.weights, candidate.weights.sha256))
             measured.append(
-                sampled.sampled
+                sampled[candidate.kind].sampled
                 | f"RunInference{number}" >> RunInference(handler)
                 | f"Fuse{number}" >> beam.Map(steps.fuse, candidate.rule)
                 | f"Measure{number}" >> beam.Map(steps.measure, study.measure, number)

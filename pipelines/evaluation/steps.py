@@ -20,6 +20,7 @@ from q1net_core.errors import ImageError
 from q1net_core.estimator import EstimatorSettings, sample_image
 from q1net_core.images.decode import decode
 from q1net_core.records import FusionRule, ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
+from q1net_core.sampling import InputKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,9 @@ class Truth:
 
 # Pixels and the cases of a study -> the truth and the bytes of each file that is estimated.
 Make = Callable[[UInt8Array, Sequence[Any]], Iterable[tuple[Truth, bytes]]]
-# One compressed image -> its patches, or its record where it is finished without a network; once or several times.
-Sample = Callable[[Any, Encoded, EstimatorSettings], Iterable[tuple[Truth, ImagePatches | ImageRecord]]]
+# One compressed image -> what a network with this kind of input sees, or its record where it is finished without one;
+# once or several times.
+Sample = Callable[[Any, Encoded, EstimatorSettings, InputKind], Iterable[tuple[Truth, ImagePatches | ImageRecord]]]
 # One estimated image -> the key under which its statistic is added up, and the statistic, anything with ``+``.
 Measure = Callable[[Any, ImageRecord], tuple[Any, Any]]
 
@@ -72,16 +74,18 @@ def compress(lossless: Encoded, make: Make, cases: Sequence[Any]) -> Iterator[tu
 
 
 def sample_as_audit(
-    truth: Truth, encoded: Encoded, settings: EstimatorSettings
+    truth: Truth, encoded: Encoded, settings: EstimatorSettings, kind: InputKind
 ) -> Iterator[tuple[Truth, ImagePatches | ImageRecord]]:
     """What an audit samples, which knows nothing of the truth."""
-    yield truth, sample_image(*encoded, settings)
+    yield truth, sample_image(*encoded, settings, kind)
 
 
-def sample(known: tuple[Truth, Encoded], sample_one: Sample, settings: EstimatorSettings) -> Iterator[Any]:
+def sample(
+    known: tuple[Truth, Encoded], sample_one: Sample, settings: EstimatorSettings, kind: InputKind
+) -> Iterator[Any]:
     """What a study samples of one compressed image: (truth, patches), or (truth, record) on the output FINISHED."""
     with usable(known[1][0]), counters.timed("sample_usec"):
-        sampled = list(sample_one(*known, settings))
+        sampled = list(sample_one(*known, settings, kind))
     for truth, item in sampled:
         if isinstance(item, ImageRecord):
             yield TaggedOutput(FINISHED, (truth, transforms.count_row(accept(item))))

@@ -9,6 +9,7 @@ from pipelines.evaluation.steps import Make, Measure, Sample, sample_as_audit
 from q1net_core.estimator import EstimatorSettings
 from q1net_core.network.weights import WeightsFile
 from q1net_core.records import FusionRule
+from q1net_core.sampling import PATCHES, InputKind
 
 # --estimator: whose answer is evaluated, and what runs for it. If both run, Q1Net does where the lattice abstains.
 EVALUATED = {"q1net": ("q1net",), "lattice": ("lattice",), "combined": ("lattice", "q1net")}
@@ -26,6 +27,11 @@ class Candidate:
     settings: EstimatorSettings
     weights: WeightsFile | None = None
     rule: FusionRule | None = None
+
+    @property
+    def kind(self) -> InputKind:
+        """What its network sees of an image."""
+        return self.weights.network.input if self.weights else PATCHES
 
 
 def levels_alone(levels: Sequence[int], _conditions: Sequence[str]) -> Sequence[int]:

@@ -11,9 +11,11 @@ from q1net_core import storage
 from q1net_core.errors import ImageError
 from q1net_core.estimator import EstimatorSettings, choose_grid
 from q1net_core.images.decode import decode
-from q1net_core.network.weights import Q1Net, packaged_variants, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import packaged_variants, read_weights
 from q1net_core.overlay import draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
+from q1net_core.sampling import PATCHES
 
 # Longer side, pixels: sharp enough on a phone, a few ten kB.
 SIDE = 480
@@ -21,9 +23,9 @@ JPEG_QUALITY = 80
 
 
 @cache
-def load_network(weights: str) -> Q1Net:
+def load_network(weights: str) -> Predictor:
     """A network, loaded once."""
-    return Q1Net(read_weights(weights))
+    return Predictor(read_weights(weights))
 
 
 def draw_picture(row: Row, settings: EstimatorSettings) -> bytes | None:
@@ -40,8 +42,8 @@ def draw_picture(row: Row, settings: EstimatorSettings) -> bytes | None:
     small = Image.fromarray(pixels).resize((max(1, round(width * scale)), max(1, round(height * scale))))
     weights = row["variant"] if row["variant"] in packaged_variants() else settings.weights
     drawn = np.asarray(small)
-    if "q1net" in settings.estimators and row["patches"]:
-        model = load_network(weights)
+    model = load_network(weights) if "q1net" in settings.estimators and row["patches"] else None
+    if model is not None and model.weights.network.input == PATCHES:
         grid = choose_grid(None if row["grid_x"] is None else (row["grid_x"], row["grid_y"]), height, width)
         quality, confidence = model.predict(sample_patches(pixels, row["patches"], grid))
         blocks = np.rint(sample_blocks(height, width, row["patches"], grid) * scale).astype(np.intp)

@@ -82,7 +82,7 @@ def _read_tables(payload: bytes) -> Iterator[tuple[int, Table]]:
 
 def _is_possible(frame: Frame) -> bool:
     """Whether libjpeg takes such components."""
-    complete = 1 <= frame.count <= MAX_COMPONENTS and len(frame.components) == frame.count
+    complete = 1 <= frame.declared <= MAX_COMPONENTS and len(frame.components) == frame.declared
     return complete and all(1 <= part.across <= 4 and 1 <= part.down <= 4 for part in frame.components)
 
 

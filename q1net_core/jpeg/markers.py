@@ -10,7 +10,6 @@ Source: ITU-T T.81 Annex B; colour spaces as in libjpeg's jdapimin.c.
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from typing import NamedTuple
@@ -50,15 +49,14 @@ class Component(NamedTuple):
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A frame header. ``count`` is the number of components it declares; ``components`` are those that it has."""
+class Frame(NamedTuple):
+    """A frame header: ``declared`` is the number of components that it names, ``components`` are those that it has."""
 
     marker: int
     precision: int
     height: int
     width: int
-    count: int
+    declared: int
     components: tuple[Component, ...]
 
 
@@ -108,13 +106,13 @@ def read_frame(marker: int, payload: bytes) -> Frame | None:
     """A frame header (T.81 B.2.2) from the payload of its segment; None if that is too short to tell the size."""
     if len(payload) < 6:
         return None
-    precision, height, width, count = struct.unpack_from(">BHHB", payload)
+    precision, height, width, declared = struct.unpack_from(">BHHB", payload)
     whole = (len(payload) - 6) // 3
     components = tuple(
         Component(ident, sampling >> 4, sampling & 15, slot)
-        for ident, sampling, slot in struct.iter_unpack("3B", payload[6 : 6 + 3 * min(count, whole)])
+        for ident, sampling, slot in struct.iter_unpack("3B", payload[6 : 6 + 3 * min(declared, whole)])
     )
-    return Frame(marker, precision, height, width, count, components)
+    return Frame(marker, precision, height, width, declared, components)
 
 
 def name_colour_space(idents: bytes, jfif: bool, transform: int | None) -> ColourSpace:

@@ -13,7 +13,8 @@ from pipelines.evaluation.render import Row
 from q1net_core.codecs.jpeg import encode_jpeg
 from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches, sample_image
 from q1net_core.metrics import QualityErrors
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 from q1net_core.records import FusionRule, ImagePatches, ListedImage
 
 LEVELS = (8, 50, 93)
@@ -34,7 +35,7 @@ def run_study(lossless: Path, weights_uri: str, output: Path, *arguments: str) -
 
 
 def errors_by_hand(folder: Path, weights_uri: str, threshold: float, patches: int) -> QualityErrors:
-    model, settings = Q1Net(read_weights(weights_uri)), EstimatorSettings(patches=patches)
+    model, settings = Predictor(read_weights(weights_uri)), EstimatorSettings(patches=patches)
     rule = FusionRule("paper", threshold)
     total = QualityErrors()
     for path in sorted(folder.iterdir()):

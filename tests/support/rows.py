@@ -14,7 +14,8 @@ from pipelines.audit.run import read_run
 from pipelines.audit.table import AUDIT_SCHEMA, Stamp, to_row
 from pipelines.inputs import list_inputs
 from q1net_core.estimator import EstimatorSettings, estimate_image
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 
 Row = dict[str, Any]
 SETTINGS = EstimatorSettings(patches=16)
@@ -24,7 +25,7 @@ FLOATS_WITHIN = 1e-4
 def plain_rows(corpus: Path) -> list[Row]:
     """Rows by a plain loop, in the table's types."""
     weights = read_weights(SETTINGS.weights)
-    model, rule, stamp = Q1Net(weights), SETTINGS.rule_of(weights), Stamp(weights.variant, weights.sha256)
+    model, rule, stamp = Predictor(weights), SETTINGS.rule_of(weights), Stamp(weights.variant, weights.sha256)
     rows = [to_row(estimate_image(image, model, SETTINGS, rule), stamp) for image in list_inputs([str(corpus)])]
     return list(pa.Table.from_pylist(rows, AUDIT_SCHEMA).to_pylist())
 

@@ -17,8 +17,9 @@ from q1net_core.images.decode import decode
 from q1net_core.jpeg.tables import JPEG_QUALITIES
 from q1net_core.markdown import to_markdown
 from q1net_core.metrics import QualityErrors
-from q1net_core.patches import DEFAULT_PATCHES, PATCHES_PER_SIDE, sample_patches
+from q1net_core.patches import DEFAULT_PATCHES, PATCHES_PER_SIDE
 from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, LatticeEstimate
+from q1net_core.sampling import InputKind, sample
 
 # 4 x 4, 8 x 8, ... 24 x 24 patches.
 SIZES = tuple(side**2 for side in PATCHES_PER_SIDE if side % 4 == 0)
@@ -67,13 +68,13 @@ class SizeTruth(Truth):
 
 
 def sample_sizes(
-    truth: Truth, encoded: Encoded, settings: EstimatorSettings
+    truth: Truth, encoded: Encoded, settings: EstimatorSettings, kind: InputKind
 ) -> Iterator[tuple[SizeTruth, ImagePatches]]:
     """A JPEG file, decoded once -> its patches for every number of patches."""
     image, content = encoded
     pixels = decode(content).pixels
     for size in SIZES:
-        patches = sample_patches(pixels, size)
+        patches = sample(pixels, kind, size)
         yield SizeTruth(truth.level, size), ImagePatches(image, ImageInfo(), LatticeEstimate(), patches)
 
 

@@ -21,8 +21,8 @@ from q1net_core.jpeg.tables import JPEG_QUALITIES
 from q1net_core.lattice.dictionary import KnownTable
 from q1net_core.markdown import to_markdown
 from q1net_core.metrics import UNITS
-from q1net_core.patches import sample_patches
 from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, LatticeEstimate
+from q1net_core.sampling import InputKind, sample
 
 # Condition and level.
 Case = tuple[str, int]
@@ -61,14 +61,14 @@ def make_samples(pixels: UInt8Array, cases: Sequence[Case]) -> Iterator[tuple[St
 
 
 def sample_on_grid(
-    truth: StressTruth, encoded: Encoded, settings: EstimatorSettings
+    truth: StressTruth, encoded: Encoded, settings: EstimatorSettings, kind: InputKind
 ) -> Iterator[tuple[Truth, ImagePatches | ImageRecord]]:
     """As in an audit; but Q1Net alone, which does not look for the grid, is told it where one is left."""
     if "lattice" in settings.estimators:
-        yield from sample_as_audit(truth, encoded, settings)
+        yield from sample_as_audit(truth, encoded, settings, kind)
     else:
         image, content = encoded
-        patches = sample_patches(decode(content).pixels, settings.patches, truth.grid or (0, 0))
+        patches = sample(decode(content).pixels, kind, settings.patches, truth.grid or (0, 0))
         yield truth, ImagePatches(image, ImageInfo(), LatticeEstimate(), patches)
 
 

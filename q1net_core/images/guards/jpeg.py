@@ -40,26 +40,34 @@ def guard_jpeg(encoded: bytes, max_pixels: int) -> Guarded:
     frame, colour_space, segments, scan = read_start(encoded)
     if scan is None:
         raise corrupt("JPEG", "no scan found")
-    height, width, components = (frame.height, frame.width, frame.count) if frame else (0, 0, 0)
+    height, width, components = (frame.height, frame.width, frame.declared) if frame else (0, 0, 0)
     check_size("JPEG", width, height, max_pixels)
     if (frame and frame.marker in PROGRESSIVE_FRAMES) or encoded[scan + 4 : scan + 5] != bytes([components]):
         check_scans(encoded, scan, width, height, max_pixels)
     name = "MPO" if is_mpo(encoded, segments) else "JPEG"
+    return Guarded(drop_metadata(encoded, segments, scan), name, colour_space)
+
+
+def drop_metadata(encoded: bytes, segments: list[Segment], scan: int) -> bytes:
+    """The same file without what pixels do not depend on, where there is much of it before byte ``scan``."""
     # Pillow joins Exif segments in quadratic time and steps through junk bytewise.
-    kept = [(at, max(start, end)) for marker, at, start, end in segments if marker in KEPT]
-    if scan - 2 - sum(end - start for start, end in kept) > MAX_METADATA_BYTES:
-        whole = memoryview(encoded)
-        encoded = b"".join([whole[:2], *(whole[start:end] for start, end in kept), whole[scan:]])
-    return Guarded(encoded, name, colour_space)
+    if scan <= MAX_METADATA_BYTES:
+        return encoded
+    whole = memoryview(encoded)
+    kept = [whole[:2], *(whole[at : max(start, end)] for marker, at, start, end in segments if marker in KEPT)]
+    return b"".join([*kept, whole[scan:]]) if scan - sum(map(len, kept)) > MAX_METADATA_BYTES else encoded
 
 
 def is_mpo(encoded: bytes, segments: list[Segment]) -> bool:
     """Whether the file holds several pictures and Pillow calls it MPO."""
-    # Not so a photo with a gain map, although it is stored as several pictures.
-    if any(marker == APP1 and encoded.find(b' hdrgm:Version="', start, end) >= 0 for marker, _, start, end in segments):
-        return False
-    blocks = [encoded[start:end] for marker, _, start, end in segments if marker == APP2]
-    return any(block.startswith(b"MPF\0") and count_pictures(block[4:]) > 1 for block in blocks)
+    several = False
+    for marker, _, start, end in segments:
+        if marker == APP1 and encoded.find(b' hdrgm:Version="', start, end) >= 0:
+            # A photo with a gain map is not, although it is stored as several pictures.
+            return False
+        if marker == APP2 and encoded.startswith(b"MPF\0", start):
+            several = several or count_pictures(encoded[start + 4 : end]) > 1
+    return several
 
 
 def count_pictures(block: bytes) -> int:

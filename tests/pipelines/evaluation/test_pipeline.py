@@ -18,7 +18,8 @@ from pipelines.evaluation.study import EVALUATED
 from q1net_core.codecs.jpeg import encode_jpeg
 from q1net_core.estimator import EstimatorSettings, estimate_image
 from q1net_core.metrics import BANDS, QualityErrors
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 from q1net_core.records import FusionRule, ListedImage
 
 ROOT = Path(__file__).parents[3]
@@ -53,7 +54,7 @@ def test_metrics_are_those_of_the_plain_computation(
 
 @pytest.mark.parametrize("estimator", ["lattice", "combined"])
 def test_other_estimators_answer_as_an_audit(estimator: str, lossless: Path, weights_uri: str, tmp_path: Path) -> None:
-    model, total = Q1Net(read_weights(weights_uri)), QualityErrors()
+    model, total = Predictor(read_weights(weights_uri)), QualityErrors()
     settings = EstimatorSettings(patches=16, estimators=EVALUATED[estimator], cascade=estimator == "combined")
     sources = set()
     for path in sorted(lossless.iterdir()):

@@ -32,6 +32,7 @@ from q1net_core.lattice.dictionary import KnownTable, known_tables
 from q1net_core.metrics import UNITS
 from q1net_core.patches import sample_patches
 from q1net_core.records import Estimate, ImagePatches, ImageRecord, LatticeEstimate, ListedImage
+from q1net_core.sampling import PATCHES
 
 PHOTOGRAPH = Path(__file__).parents[3] / "photographs" / "camera" / "airplane.png"
 LATTICE = EstimatorSettings(estimators=("lattice",))
@@ -172,7 +173,7 @@ def test_any_number_of_threads_and_both_estimators_give_one_result(
 def test_q1net_alone_is_told_the_grid_where_one_is_left(condition: str, photograph: UInt8Array) -> None:
     ((truth, made),) = make_samples(photograph, [(condition, 40)])
     ((_, sampled),) = sample_on_grid(
-        truth, (ListedImage("x"), made), EstimatorSettings(patches=64, estimators=("q1net",))
+        truth, (ListedImage("x"), made), EstimatorSettings(patches=64, estimators=("q1net",)), PATCHES
     )
     assert isinstance(sampled, ImagePatches)
     assert (truth.grid is None) is (condition == "never")
