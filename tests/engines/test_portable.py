@@ -91,14 +91,14 @@ def test_killed_workers_commit_nothing_and_the_next_run_gives_all_rows(
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 
-    names = sorted(path.name for path in corpus.iterdir())
+    names = sorted(path.name for path in corpus.iterdir())[:60]
     lattice = "--estimators=lattice"
     with serve(corpus, len(names) // 2, kill) as url:
         uris = [f"{url}/{name}" for name in names]
         manifest = tmp_path / "images.csv"
         manifest.write_text("\n".join(["uri", *uris]) + "\n")
         arguments = [f"--manifest={manifest}", lattice]
-        with pytest.raises(Exception, match=r"."):
+        with pytest.raises(RuntimeError, match=r"FAILED"):
             audited_rows([], tmp_path / "killed", [*arguments, *engine.flags])
         assert killed
         assert list((tmp_path / "killed").glob("*/_run.json")) == []
@@ -121,7 +121,7 @@ def test_evaluations_have_the_same_figures(engine: Engine, originals: Path, tmp_
     made = {}
     for name, flags in {"local": ["--workers=1"], "remote": engine.flags}.items():
         command = ["evaluate", f"--images={originals}", f"--output={tmp_path / name}", "--levels=10,50,90"]
-        assert main([*command, "--patches=16", *flags]) == 0
+        assert main([*command, "--estimator=lattice", *flags]) == 0
         made[name] = read_json(str(tmp_path / name / "metrics.json"))
         made[name].pop("arguments")
     assert_close(made["remote"], made["local"])
