@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from itertools import count, repeat
 from typing import TypeVar
 
 import numpy as np
@@ -20,11 +21,15 @@ from q1net_core.records import Float32Array, UInt8Array
 from q1net_core.storage import list_images, read_bytes
 from training.alterations import ALTERATIONS, TILE, UNIT, alter_group, draw_large_tile
 from training.config import TrainConfig
+from training.variations import vary
 
 MAX_IMAGE_BYTES = 1 << 28
 LEVELS = codecs.CODECS["jpeg"].levels
 # At which each validation image is seen in each alteration.
 ALTERED_LEVELS = 2
+# Windows of photographs from which the places of a batch are drawn; before each batch some are replaced.
+WINDOWS = 256
+NEW_WINDOWS = 1
 
 Batch = tuple[UInt8Array, Float32Array]
 # Patches of images uint8 [images, N, 16, 16, 3], and the images' levels float32.
@@ -66,7 +71,7 @@ def load_corpus(pattern: str) -> list[UInt8Array]:
         ConfigError: nothing matches.
         ImageError: an image cannot be used; training data is never skipped silently.
     """
-    listed = list(list_images(pattern))
+    listed = [image for part in pattern.split(",") for image in list_images(part)]
     if not listed:
         raise ConfigError(f"no image matches {pattern!r}; expected a folder, file or glob of lossless images")
     progress = tqdm(listed, desc="load corpus", unit="image", disable=None)
@@ -137,20 +142,44 @@ def check_sizes(corpus: list[UInt8Array], config: TrainConfig) -> None:
         raise ConfigError(f"an image is {small[0][1]} x {small[0][0]} pixels; expected at least {least} x {least}")
 
 
+def make_window(
+    corpus: list[UInt8Array], weights: npt.NDArray[np.float64], config: TrainConfig, number: int
+) -> UInt8Array:
+    """Window ``number`` of a training, a function of the seed and this number alone: a part of a varied photograph."""
+    rng = np.random.default_rng([config.seed, number, WINDOWS])
+    return vary(corpus[rng.choice(len(corpus), p=weights)], rng, config.variations)
+
+
+def draw_windows(
+    corpus: list[UInt8Array], weights: npt.NDArray[np.float64], config: TrainConfig, start: int
+) -> Iterator[list[UInt8Array]]:
+    """For every step from ``start`` on the windows of its batch: the same as for the step before, but for some."""
+    make = partial(make_window, corpus, weights, config)
+    first = start * NEW_WINDOWS
+    windows = deque((make(number) for number in range(first, first + WINDOWS)), maxlen=WINDOWS)
+    while True:
+        yield list(windows)
+        first += NEW_WINDOWS
+        windows.extend(make(first + WINDOWS - 1 - ahead) for ahead in reversed(range(NEW_WINDOWS)))
+
+
 def batches(corpus: list[UInt8Array], config: TrainConfig, start: int = 0) -> Iterator[Batch]:
     """Endless batches from step ``start`` on; batch i depends on the seed and i alone, so a resumed run sees the same.
 
-    Larger images are drawn more often, by the square root of their area: variety counts more than size.
+    Larger images are drawn more often, by the square root of their area: variety counts more than size. With
+    variations the places of a batch lie in windows of varied images.
     """
     check_sizes(corpus, config)
     weights = np.sqrt([pixels.shape[0] * pixels.shape[1] for pixels in corpus])
     weights /= weights.sum()
-    step = start
-    while True:
-        yield draw_batch(
-            np.random.default_rng([config.seed, step]), corpus, weights, config.batch_size_at(step), config
-        )
-        step += 1
+    if config.variations:
+        equal = np.full(WINDOWS, 1 / WINDOWS)
+        pictures = ((windows, equal) for windows in draw_windows(corpus, weights, config, start))
+    else:
+        pictures = repeat((corpus, weights))
+    for step, (images, shares) in zip(count(start), pictures, strict=False):
+        rng = np.random.default_rng([config.seed, step])
+        yield draw_batch(rng, images, shares, config.batch_size_at(step), config)
 
 
 def validation_set(corpus: list[UInt8Array], levels: Sequence[int], count: int) -> Labelled:
