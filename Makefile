@@ -2,17 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint bench bench-lattice bench-shards bench-training photographs clean
+.PHONY: demo check test test-all lint bench bench-lattice bench-shards bench-training photographs clean
 
 demo: .venv/.installed
 	$(BIN)/q1net audit tests/photographs --output out/demo --group 'photographs/([^/]+)/'
 
+# While developing: what needs neither TensorFlow nor Beam.
+check: lint
+	$(BIN)/pytest -n auto --hypothesis-profile=dev tests/core tests/contracts/test_layers.py --ignore=tests/core/network
+
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist=worksteal --hypothesis-profile=ci
 
 test-all: lint
 	$(BIN)/pip install --quiet 'jax>=0.10,<0.11'
-	$(BIN)/pytest -m ''
+	$(BIN)/pytest -n auto --dist=worksteal --hypothesis-profile=all -m ''
 
 lint: .venv/.developing
 	$(BIN)/ruff check .

@@ -51,6 +51,7 @@ setup(
             "pytest-xdist>=3.8",
             "ruff>=0.14",
             "s3fs>=2026.1",
+            "setuptools>=80",
             "tensorboard>=2.20",
             "tf2onnx>=1.17,<2",
         ],

@@ -42,22 +42,22 @@ def make_corpus(folder: Path) -> None:
 def run_plain(files: list[str]) -> None:
     """The reference: q1net_core's estimator in a loop."""
     from pipelines.runtime import counters
-    from q1net_core.estimator import configure, fuse_predictions, predict_patches, read_image, sample_image
+    from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches, read_image, sample_image
     from q1net_core.network.weights import Q1Net, read_weights
     from q1net_core.records import ListedImage
 
     weights = read_weights("q1net-k8")
-    model, config = Q1Net(weights), configure(weights.rule())
+    model, settings, rule = Q1Net(weights), EstimatorSettings(), weights.rule()
     for file in files:
         image = ListedImage(file)
         with counters.timed("read_usec"):
-            encoded = read_image(image, config.limits)
+            encoded = read_image(image, settings.limits)
         with counters.timed("sample_usec"):
-            sampled = sample_image(image, encoded, config)
+            sampled = sample_image(image, encoded, settings)
         with counters.timed("predict_usec"):
             predictions = predict_patches(model, [sampled])[0]
         with counters.timed("fuse_usec"):
-            fuse_predictions(predictions, config)
+            fuse_predictions(predictions, rule)
         counters.inc("rows")
 
 

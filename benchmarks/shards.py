@@ -15,8 +15,9 @@ from PIL import Image
 
 from pipelines.shards.command import make_shards
 from pipelines.shards.config import ShardsConfig
-from q1net_core.codecs.base import CODECS, Codec
-from q1net_core.codecs.places import PHASES, compress_places, draw_places
+from q1net_core.codecs.base import Codec
+from q1net_core.codecs.positions import PHASES, compress_patches, draw_positions
+from q1net_core.codecs.table import CODECS
 from q1net_core.patches import PATCH, IntArray, cut_windows
 from q1net_core.records import UInt8Array
 
@@ -60,10 +61,10 @@ def timed(function: Callable[..., UInt8Array], *arguments: object, attempts: int
 def compare(pixels: UInt8Array, count: int, phases: str, codec: Codec) -> str:
     """Both ways at many levels of a codec of JPEG, as cells of a table."""
     levels = np.array(codec.levels)[::STEP]
-    places = draw_places(np.random.default_rng(1), pixels, count, phases)
+    places = draw_positions(np.random.default_rng(1), pixels, count, phases)
     wanted = np.ones((len(levels), count), bool)
     whole, slow = timed(compress_whole, pixels, places, levels, codec, attempts=ATTEMPTS)
-    tiles, fast = timed(compress_places, pixels, places, levels, wanted, codec, attempts=ATTEMPTS)
+    tiles, fast = timed(compress_patches, pixels, places, levels, wanted, codec, attempts=ATTEMPTS)
     if not np.array_equal(whole, tiles):
         raise SystemExit("patches differ from those of the whole image")
     per_level = [spent / len(levels) * 1e3 for spent in (slow, fast)]
@@ -73,7 +74,7 @@ def compare(pixels: UInt8Array, count: int, phases: str, codec: Codec) -> str:
 def measure_whole(pixels: UInt8Array, codec: Codec) -> str:
     """A codec that compresses whole images, at a few levels from worst to best, as cells of a table."""
     levels = np.array(codec.levels)[:: len(codec.levels) // SLOW_LEVELS][:SLOW_LEVELS]
-    places = draw_places(np.random.default_rng(1), pixels, COUNT)
+    places = draw_positions(np.random.default_rng(1), pixels, COUNT)
     patches, spent = timed(compress_whole, pixels, places, levels, codec)
     return f"{spent / len(levels) * 1e3:>10.1f}{'-':>10}{'-':>9}{len(patches) / spent:>12.0f}"
 

@@ -12,7 +12,8 @@ _HOMES = {
     "Q1NetHandler": "pipelines.inference",
     "ReadImages": "pipelines.transforms",
     "SamplePatches": "pipelines.transforms",
-    "WriteRun": "pipelines.audit.table",
+    "WriteRun": "pipelines.audit.run",
+    "read_run": "pipelines.audit.run",
 }
 __all__ = list(_HOMES)
 

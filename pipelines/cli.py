@@ -1,10 +1,10 @@
 """The command `q1net`: picks a module and calls its run(argv)."""
 
-import os
 import sys
 from importlib import import_module
 
-from pipelines.runtime.quiet import drop_beam_notices
+from pipelines.runtime.quiet import drop_beam_notices, end_process
+from q1net_core import __version__
 
 # Each value is a module with ``run(argv) -> exit status``; imported only when asked for, since Beam takes seconds.
 COMMANDS = {
@@ -18,7 +18,7 @@ COMMANDS = {
 
 USAGE = "\n".join(
     [
-        "usage: q1net COMMAND ...   (q1net COMMAND --help tells more)",
+        "usage: q1net COMMAND ...   (q1net COMMAND --help tells more; q1net --version)",
         "",
         *(f"  {name:<10}{purpose}" for name, (_, purpose) in COMMANDS.items()),
     ]
@@ -32,6 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     if arguments in (["-h"], ["--help"]):
         print(USAGE)
         return 0
+    if arguments == ["--version"]:
+        print(f"q1net {__version__}")
+        return 0
     if not arguments or arguments[0] not in COMMANDS:
         received = repr(arguments[0]) if arguments else "nothing"
         print(f"q1net: the command is {received}; expected one of {', '.join(COMMANDS)}\n\n{USAGE}", file=sys.stderr)
@@ -40,15 +43,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def command() -> None:
-    """The console script: run one command and end the process with its status.
-
-    At a normal end, idle daemon threads of Beam and of native libraries meet a dismantled interpreter, and now and then
-    one of them aborts the process after the run is committed. All results are on disk by then.
-    """
-    status = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    """The console script: run one command and end the process with its status."""
+    end_process(main())
 
 
 if __name__ == "__main__":

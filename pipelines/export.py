@@ -4,13 +4,10 @@ All formats take patches uint8 RGB [N, 16, 16, 3], any N, and give quality and c
 """
 
 import argparse
-import logging
 import posixpath
 import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipelines.runtime.quiet import hold_back_stderr, start_quietly
+from pipelines.runtime.quiet import keep_quiet, start_quietly
 from q1net_core import storage
 from q1net_core.errors import ConfigError, Q1NetError, WeightsError
 from q1net_core.network.weights import load_model, read_weights
@@ -118,19 +115,6 @@ REQUIREMENTS = {"onnx": ("onnx", "onnxruntime", "tf2onnx")}
 
 class ExportError(Q1NetError):
     """A converted model does not give the predictions of its original."""
-
-
-@contextmanager
-def keep_quiet() -> Iterator[None]:
-    """Converters and runtimes talk to whoever develops them; what they say is shown only if they fail."""
-    disabled = logging.root.manager.disable
-    with warnings.catch_warnings(), hold_back_stderr():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(disabled)
 
 
 def check_requirements(name: str) -> None:

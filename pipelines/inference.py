@@ -29,7 +29,8 @@ class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
 
     def __init__(self, weights: str, sha256: str, accelerator: bool = False) -> None:
         images = ACCELERATOR_IMAGES_PER_BATCH if accelerator else IMAGES_PER_BATCH
-        super().__init__(min_batch_size=1, max_batch_size=images)
+        # Equal bounds: else Beam fits curves to the times of batches, at a cost and with warnings of poor fits.
+        super().__init__(min_batch_size=images, max_batch_size=images)
         self.weights, self.sha256, self.accelerator = weights, sha256, accelerator
 
     def load_model(self) -> PatchModel:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -164,12 +164,11 @@ def read_inputs(uri: str) -> Iterator[ListedImage]:
         )
 
 
+@dataclass
 class ReadInputs(beam.PTransform):
     """Files of inputs -> ListedImage, spread over the workers: uris are the cheapest thing to shuffle."""
 
-    def __init__(self, uris: list[str]) -> None:
-        super().__init__()
-        self.uris = uris
+    uris: list[str]
 
     def expand(self, root: Any) -> beam.PCollection[ListedImage]:
         """One output."""

@@ -10,12 +10,13 @@ from io import BytesIO
 from PIL import Image
 
 from pipelines import text
-from pipelines.audit import table as tables
+from pipelines.audit.table import Row, Stamp, to_row
 from pipelines.inputs import list_inputs
 from pipelines.runtime.quiet import start_quietly
+from pipelines.settings import add_settings, take_settings
 from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.estimator import EstimatorConfig, choose_grid, configure, estimate_image
+from q1net_core.estimator import EstimatorSettings, choose_grid, estimate_image
 from q1net_core.images.decode import decode
 from q1net_core.network.weights import Q1Net, read_weights
 from q1net_core.overlay import draw_overlay
@@ -33,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--overlay", metavar="OUT.png", help="of a single image, also draw the patches by quality and confidence"
     )
-    parser.add_argument("--weights", default="q1net-k8", metavar="NAME", help="variant, or a .keras file (%(default)s)")
+    add_settings(parser)
     return parser
 
 
@@ -42,26 +43,27 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return make_parser().parse_args(argv)
 
 
-def predict(listed: list[ListedImage], model: Q1Net, config: EstimatorConfig) -> Iterator[tables.Row]:
+def predict(listed: list[ListedImage], model: Q1Net, settings: EstimatorSettings) -> Iterator[Row]:
     """Rows of the audit table, in order."""
-    stamp = tables.Stamp(model.weights.variant, model.weights.sha256)
+    stamp, rule = Stamp(model.weights.variant, model.weights.sha256), settings.rule_of(model.weights)
     for image in listed:
-        yield tables.to_row(estimate_image(image, model, config), stamp)
+        yield to_row(estimate_image(image, model, settings, rule), stamp)
 
 
-def write_overlay(uri: str, image: ListedImage, row: tables.Row, model: Q1Net, config: EstimatorConfig) -> None:
+def write_overlay(uri: str, image: ListedImage, row: Row, model: Q1Net, settings: EstimatorSettings) -> None:
     """Draw one image's patches as a PNG, those that its row was made from; raises ImageError if it has none."""
-    pixels = decode(storage.read_bytes(image.uri, config.limits.max_bytes), config.limits).pixels
+    pixels = decode(storage.read_bytes(image.uri, settings.max_bytes), settings.limits).pixels
     height, width = pixels.shape[:2]
     grid = choose_grid(None if row["grid_x"] is None else (row["grid_x"], row["grid_y"]), height, width)
-    quality, confidence = model.predict(sample_patches(pixels, config.patches, grid))
-    blocks = sample_blocks(height, width, config.patches, grid)
+    quality, confidence = model.predict(sample_patches(pixels, settings.patches, grid))
+    blocks = sample_blocks(height, width, settings.patches, grid)
+    threshold = settings.rule_of(model.weights).threshold
     buffer = BytesIO()
-    Image.fromarray(draw_overlay(pixels, blocks, quality, confidence, config.threshold)).save(buffer, "PNG")
+    Image.fromarray(draw_overlay(pixels, blocks, quality, confidence, threshold)).save(buffer, "PNG")
     storage.write_bytes(uri, buffer.getvalue())
 
 
-def to_line(row: tables.Row) -> str:
+def to_line(row: Row) -> str:
     """``uri: verdict, quality Q (where it is from, header H)``, or why there is none."""
     if row["status"] != Status.OK:
         return f"{row['uri']}: {row['status']}: {row['error']}"
@@ -78,17 +80,18 @@ def run(argv: list[str]) -> int:
     options = parse(argv)
     failures = 0
     try:
+        settings = take_settings(vars(options))
         listed = list(list_inputs(options.images))
         if options.overlay and len(listed) != 1:
             raise ConfigError(f"--overlay draws one image; {len(listed)} were given")
-        file = read_weights(options.weights)
+        file = read_weights(settings.weights)
         start_quietly()
-        model, config = Q1Net(file), configure(file.rule())
-        for row in predict(listed, model, config):
+        model = Q1Net(file)
+        for row in predict(listed, model, settings):
             failures += row["status"] != Status.OK
             print(json.dumps(row, default=datetime.isoformat) if options.json else to_line(row), flush=True)
         if options.overlay and not failures:
-            write_overlay(options.overlay, listed[0], row, model, config)
+            write_overlay(options.overlay, listed[0], row, model, settings)
     except (ConfigError, WeightsError) as error:
         print(f"q1net predict: {error}", file=sys.stderr)
         return 2

@@ -7,6 +7,7 @@ would fail its whole batch. Inference and everything after it catch nothing: a b
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -16,9 +17,9 @@ from apache_beam.pvalue import TaggedOutput
 from pipelines.inference import Q1NetHandler
 from pipelines.runtime import counters
 from q1net_core import estimator
-from q1net_core.estimator import EstimatorConfig
+from q1net_core.estimator import EstimatorSettings
 from q1net_core.images.decode import Limits
-from q1net_core.records import ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
+from q1net_core.records import FusionRule, ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
 
 FINISHED = "finished"
 # Object stores answer in tens of milliseconds whatever the size: a few reads at a time keep a core busy.
@@ -40,12 +41,11 @@ def count_row(record: ImageRecord) -> ImageRecord:
     return record
 
 
+@dataclass
 class ReadImages(beam.PTransform):
     """uri or ListedImage -> (ListedImage, bytes), several reads at a time; failures go to the output FINISHED."""
 
-    def __init__(self, max_bytes: int = Limits().max_bytes) -> None:
-        super().__init__()
-        self.limits = Limits(max_bytes=max_bytes)
+    max_bytes: int = Limits().max_bytes
 
     def expand(self, images: beam.PCollection[str | ListedImage]) -> Any:
         """Two outputs: the main one, and FINISHED."""
@@ -53,7 +53,7 @@ class ReadImages(beam.PTransform):
             images
             | "AsListed" >> beam.Map(as_listed)
             | "Together" >> beam.BatchElements(min_batch_size=READS_AHEAD, max_batch_size=READS_AHEAD)
-            | "Read" >> beam.ParDo(ReadFn(self.limits)).with_outputs(FINISHED, main="read")
+            | "Read" >> beam.ParDo(ReadFn(Limits(max_bytes=self.max_bytes))).with_outputs(FINISHED, main="read")
         )
 
 
@@ -90,25 +90,25 @@ class ReadFn(beam.DoFn):
         self.pool.shutdown(wait=False)
 
 
+@dataclass
 class SamplePatches(beam.PTransform):
     """(ListedImage, bytes) -> ImagePatches; failures go to the output FINISHED. Pixels never become an element."""
 
-    def __init__(self, config: EstimatorConfig) -> None:
-        super().__init__()
-        self.config = config
+    settings: EstimatorSettings
 
     def expand(self, encoded: beam.PCollection[Encoded]) -> Any:
         """Two outputs: the main one, and FINISHED."""
-        return encoded | "Sample" >> beam.FlatMap(sample, self.config).with_outputs(FINISHED, main="sampled")
+        return encoded | "Sample" >> beam.FlatMap(sample, self.settings).with_outputs(FINISHED, main="sampled")
 
 
-def sample(encoded: Encoded, config: EstimatorConfig) -> Iterator[Any]:
+def sample(encoded: Encoded, settings: EstimatorSettings) -> Iterator[Any]:
     """The patches of one image, or its finished record."""
     with counters.timed("sample_usec"):
-        sampled = estimator.sample_image(*encoded, config)
+        sampled = estimator.sample_image(*encoded, settings)
     yield TaggedOutput(FINISHED, count_row(sampled)) if isinstance(sampled, ImageRecord) else sampled
 
 
+@dataclass
 class EstimateQuality(beam.PTransform):
     """ImagePatches -> PatchPredictions through RunInference; many images a batch, one model per process.
 
@@ -117,9 +117,8 @@ class EstimateQuality(beam.PTransform):
         accelerator: Beam's accelerator hint, ``type:nvidia-tesla-t4;count:1;install-nvidia-driver``, or None for CPUs.
     """
 
-    def __init__(self, handler: Q1NetHandler, accelerator: str | None = None) -> None:
-        super().__init__()
-        self.handler, self.accelerator = handler, accelerator
+    handler: Q1NetHandler
+    accelerator: str | None = None
 
     def expand(self, sampled: beam.PCollection[ImagePatches]) -> beam.PCollection[PatchPredictions]:
         """One output."""
@@ -129,51 +128,48 @@ class EstimateQuality(beam.PTransform):
         return sampled | "RunInference" >> inference
 
 
+@dataclass
 class FusePredictions(beam.PTransform):
-    """PatchPredictions -> ImageRecord."""
+    """PatchPredictions -> ImageRecord, by the fusion ``rule`` of the weights that predicted."""
 
-    def __init__(self, config: EstimatorConfig) -> None:
-        super().__init__()
-        self.config = config
+    rule: FusionRule
 
     def expand(self, predictions: beam.PCollection[PatchPredictions]) -> beam.PCollection[ImageRecord]:
         """One output."""
-        return predictions | "Fuse" >> beam.Map(fuse, self.config)
+        return predictions | "Fuse" >> beam.Map(fuse, self.rule)
 
 
-def fuse(predictions: PatchPredictions, config: EstimatorConfig) -> ImageRecord:
+def fuse(predictions: PatchPredictions, rule: FusionRule) -> ImageRecord:
     """The finished record of one image, timed."""
     with counters.timed("fuse_usec"):
-        return count_row(estimator.fuse_predictions(predictions, config))
+        return count_row(estimator.fuse_predictions(predictions, rule))
 
 
+@dataclass
 class EstimateImages(beam.PTransform):
     """uri or ListedImage -> ImageRecord, exactly one for each, whatever happens to it.
 
     Args:
-        config: sampling, fusion and limits.
+        settings: how images are judged.
+        rule: fusion rule of the weights.
         handler: the model's handler.
         accelerator: see EstimateQuality.
         redistribute: put a Reshuffle before inference, so that decoding and inference scale apart. Without it an
             image goes through all steps in one place, which a single machine wants: nothing piles up in between.
     """
 
-    def __init__(
-        self,
-        config: EstimatorConfig,
-        handler: Q1NetHandler,
-        accelerator: str | None = None,
-        redistribute: bool = True,
-    ) -> None:
-        super().__init__()
-        self.config, self.handler, self.accelerator, self.redistribute = config, handler, accelerator, redistribute
+    settings: EstimatorSettings
+    rule: FusionRule
+    handler: Q1NetHandler
+    accelerator: str | None = None
+    redistribute: bool = True
 
     def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[ImageRecord]:
         """One output, in no order."""
-        read = images | "ReadImages" >> ReadImages(self.config.limits.max_bytes)
-        sampled = read.read | "SamplePatches" >> SamplePatches(self.config)
+        read = images | "ReadImages" >> ReadImages(self.settings.max_bytes)
+        sampled = read.read | "SamplePatches" >> SamplePatches(self.settings)
         finished = (read[FINISHED], sampled[FINISHED])
-        if "q1net" not in self.config.estimators:
+        if "q1net" not in self.settings.estimators:
             return finished | "Finished" >> beam.Flatten()
         patches = sampled.sampled
         if self.redistribute:
@@ -181,6 +177,6 @@ class EstimateImages(beam.PTransform):
         fused = (
             patches
             | "EstimateQuality" >> EstimateQuality(self.handler, self.accelerator)
-            | "FusePredictions" >> FusePredictions(self.config)
+            | "FusePredictions" >> FusePredictions(self.rule)
         )
         return (fused, *finished) | "Finished" >> beam.Flatten()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageFilter
 
-from q1net_core.records import UInt8Array
+from q1net_core.arrays import UInt8Array
 
 Random = np.random.Generator
 Resampling = Image.Resampling
@@ -28,7 +28,8 @@ def round_pixels(values: npt.NDArray[np.floating]) -> UInt8Array:
     >>> round_pixels(np.array([-3.0, 7.6, 300.0])).tolist()
     [0, 8, 255]
     """
-    return np.rint(np.clip(values, 0, WHITE)).astype(np.uint8)
+    rounded: UInt8Array = np.rint(np.clip(values, 0, WHITE)).astype(np.uint8)
+    return rounded
 
 
 def resize(

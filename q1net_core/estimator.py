@@ -1,12 +1,12 @@
 """The whole estimate of one image in one process: the reference that the pipelines are tested against.
 
-Layer: all of q1net_core; no beam, no pyarrow. Keras is loaded only where a model is (weights.py).
+Layer: all of q1net_core; no beam, no pyarrow. Keras is loaded only where a model is.
 
 The steps are read -> sample -> predict -> fuse. A step that fails for an image returns its finished record instead.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,9 +16,11 @@ from q1net_core.errors import ConfigError, ImageError
 from q1net_core.images.decode import Limits, decode
 from q1net_core.jpeg.header import read_jpeg_header
 from q1net_core.lattice.estimate import estimate_lattice
+from q1net_core.network.weights import WeightsFile
 from q1net_core.patches import DEFAULT_PATCHES, check_patch_fits, patch_fits, sample_patches, side_of
 from q1net_core.records import (
-    Calibration,
+    Answer,
+    Estimate,
     Float32Array,
     FusionRule,
     ImageInfo,
@@ -30,6 +32,7 @@ from q1net_core.records import (
     Status,
     UInt8Array,
 )
+from q1net_core.verdict import choose_answer, judge
 
 
 class PatchModel(Protocol):
@@ -41,28 +44,43 @@ class PatchModel(Protocol):
 
 
 ESTIMATORS = ("lattice", "q1net")
+DEFAULT_WEIGHTS = "q1net-k8"
 
 
 @dataclass(frozen=True, slots=True)
-class EstimatorConfig:
-    """How images are sampled and judged: ``patches`` per image (a square), the fusion rule, decoding ``limits``.
+class EstimatorSettings:
+    """How images are judged, in JSON types: what a user chooses, with the defaults of all commands.
 
-    ``estimators`` of ESTIMATORS run; with ``cascade`` Q1Net runs only where the lattice abstains.
+    Args:
+        weights: variant name, or URI of a .keras file.
+        fusion: rule of FUSIONS; None takes the best one of the weights.
+        threshold: confidence that a patch must exceed, 0-100; None takes the one chosen for the weights.
+        patches: patches per image, a square number from 16 to 576.
+        max_bytes, max_pixels: larger images get the status ``too_large``.
+        estimators: which run, of ESTIMATORS.
+        cascade: ask the network only where the lattice abstains.
+
+    Raises:
+        ConfigError: a value is out of range, or two do not go together.
     """
 
-    threshold: float
+    weights: str = DEFAULT_WEIGHTS
+    fusion: str | None = None
+    threshold: float | None = None
     patches: int = DEFAULT_PATCHES
-    fusion: str = "paper"
-    calibration: Calibration = ()
-    limits: Limits = field(default_factory=Limits)
+    max_bytes: int = Limits().max_bytes
+    max_pixels: int = Limits().max_pixels
     estimators: tuple[str, ...] = ESTIMATORS
     cascade: bool = False
 
     def __post_init__(self) -> None:
+        # JSON has lists only.
+        object.__setattr__(self, "estimators", tuple(self.estimators))
         side_of(self.patches)
-        if not 0 <= self.threshold < 100:
+        Limits(self.max_bytes, self.max_pixels)
+        if self.threshold is not None and not 0 <= self.threshold < 100:
             raise ConfigError(f"confidence threshold is {self.threshold}; expected 0 <= threshold < 100")
-        if self.fusion not in fusion.FUSIONS:
+        if self.fusion is not None and self.fusion not in fusion.FUSIONS:
             raise ConfigError(f"fusion is {self.fusion!r}; expected one of {', '.join(fusion.FUSIONS)}")
         if not self.estimators or not set(self.estimators) <= set(ESTIMATORS):
             raise ConfigError(
@@ -71,23 +89,32 @@ class EstimatorConfig:
         if self.cascade and set(self.estimators) != set(ESTIMATORS):
             raise ConfigError(f"cascade needs both estimators, {' and '.join(ESTIMATORS)}")
 
+    @property
+    def limits(self) -> Limits:
+        """The limits of decoding."""
+        return Limits(self.max_bytes, self.max_pixels)
 
-def configure(
-    rule: FusionRule,
-    threshold: float | None = None,
-    patches: int = DEFAULT_PATCHES,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
-    estimators: tuple[str, ...] = ESTIMATORS,
-    cascade: bool = False,
-) -> EstimatorConfig:
-    """The config of a fusion rule, with another threshold than the chosen one if it is given."""
-    chosen = rule.threshold if threshold is None else threshold
-    return EstimatorConfig(chosen, patches, rule.fusion, rule.calibration, limits, estimators, cascade)
+    def rule_of(self, weights: WeightsFile) -> FusionRule:
+        """The fusion rule for weights; raises ConfigError if the wanted one was not chosen for them."""
+        rule = weights.rule(self.fusion)
+        return rule if self.threshold is None else replace(rule, threshold=self.threshold)
 
 
-def failed(image: ListedImage, error: ImageError, info: ImageInfo = ImageInfo()) -> ImageRecord:  # noqa: B008 (frozen)
-    """The record of an image that has no estimate, with what is known of it."""
-    return ImageRecord(image, error.status, error.message, info, estimate=None)
+def finish(
+    image: ListedImage,
+    info: ImageInfo = ImageInfo(),  # noqa: B008 (frozen)
+    lattice: LatticeEstimate = LatticeEstimate(),  # noqa: B008 (frozen)
+    network: Estimate | None = None,
+    error: ImageError | None = None,
+) -> ImageRecord:
+    """The finished record of an image: its answer is chosen and its verdict given here, and nowhere else.
+
+    With an ``error`` its status is the error's; it has no answer and no verdict, but what is known of the file.
+    """
+    if error is not None:
+        return ImageRecord(image, error.status, error.message, info, lattice, network, Answer(), None)
+    verdict = judge(info.header, lattice, network)
+    return ImageRecord(image, Status.OK, None, info, lattice, network, choose_answer(lattice, network), verdict)
 
 
 def read_image(image: ListedImage, limits: Limits) -> bytes | ImageRecord:
@@ -99,35 +126,33 @@ def read_image(image: ListedImage, limits: Limits) -> bytes | ImageRecord:
             )
         return storage.read_bytes(image.uri, limits.max_bytes)
     except ImageError as error:
-        return failed(image, error)
+        return finish(image, error=error)
 
 
-def sample_image(image: ListedImage, encoded: bytes, config: EstimatorConfig) -> ImagePatches | ImageRecord:
+def sample_image(image: ListedImage, encoded: bytes, settings: EstimatorSettings) -> ImagePatches | ImageRecord:
     """Decode, try the lattice, cut patches on the grid it found; the pixels themselves never leave this function.
 
-    Returns the finished record where Q1Net is not wanted.
+    Returns the finished record where the network is not wanted.
     """
     if image.size_bytes is None:
         image = replace(image, size_bytes=len(encoded))
     header = read_jpeg_header(encoded)
-    info = ImageInfo(header=header)
-    if header is not None:
-        info = replace(info, width=header.width, height=header.height, format="JPEG")
+    # All that is known of a JPEG file whose pixels cannot be had.
+    info = ImageInfo(header.width, header.height, "JPEG", None, header) if header else ImageInfo()
     try:
-        decoded = decode(encoded, config.limits)
+        decoded = decode(encoded, settings.limits)
         height, width = decoded.pixels.shape[:2]
         info = ImageInfo(width, height, decoded.format, decoded.mode, header)
         # Whatever runs, and whatever the lattice finds, the same images are too small.
         check_patch_fits(height, width)
-        coded = decoded.pixels if decoded.coded is None else decoded.coded
-        lattice = estimate_lattice(coded) if "lattice" in config.estimators else LatticeEstimate()
-        info = replace(info, lattice=lattice)
-        if "q1net" not in config.estimators or (config.cascade and lattice.quality is not None):
-            return ImageRecord(image, Status.OK, None, info, estimate=None)
-        grid = choose_grid(lattice.grid, height, width)
-        return ImagePatches(image, info, sample_patches(decoded.pixels, config.patches, grid))
     except ImageError as error:
-        return failed(image, error, info)
+        return finish(image, info, error=error)
+    coded = decoded.pixels if decoded.coded is None else decoded.coded
+    lattice = estimate_lattice(coded) if "lattice" in settings.estimators else LatticeEstimate()
+    if "q1net" not in settings.estimators or (settings.cascade and lattice.quality is not None):
+        return finish(image, info, lattice)
+    grid = choose_grid(lattice.grid, height, width)
+    return ImagePatches(image, info, lattice, sample_patches(decoded.pixels, settings.patches, grid))
 
 
 def choose_grid(found: tuple[int, int] | None, height: int, width: int) -> tuple[int, int]:
@@ -142,26 +167,26 @@ def predict_patches(model: PatchModel, batch: Sequence[ImagePatches]) -> list[Pa
     quality, confidence = model.predict(np.concatenate([item.patches for item in batch]))
     ends = np.cumsum([len(item.patches) for item in batch])[:-1]
     return [
-        PatchPredictions(item.image, item.info, q, c)
+        PatchPredictions(item.image, item.info, item.lattice, q, c)
         for item, q, c in zip(batch, np.split(quality, ends), np.split(confidence, ends), strict=True)
     ]
 
 
-def fuse_predictions(predictions: PatchPredictions, config: EstimatorConfig) -> ImageRecord:
+def fuse_predictions(predictions: PatchPredictions, rule: FusionRule) -> ImageRecord:
     """One image's predictions -> its finished record."""
-    rule = fusion.FUSIONS[config.fusion]
-    estimate = rule(predictions.quality, predictions.confidence, config.threshold)
-    if estimate.quality is not None:
-        estimate = replace(estimate, quality=fusion.calibrate(estimate.quality, config.calibration))
-    return ImageRecord(predictions.image, Status.OK, None, predictions.info, estimate)
+    fuse = fusion.FUSIONS[rule.fusion]
+    network = fuse(predictions.quality, predictions.confidence, rule.threshold)
+    if network.quality is not None:
+        network = replace(network, quality=fusion.calibrate(network.quality, rule.calibration))
+    return finish(predictions.image, predictions.info, predictions.lattice, network)
 
 
-def estimate_image(image: ListedImage, model: PatchModel, config: EstimatorConfig) -> ImageRecord:
-    """Everything in one call: read, decode, sample, predict, fuse."""
-    encoded = read_image(image, config.limits)
+def estimate_image(image: ListedImage, model: PatchModel, settings: EstimatorSettings, rule: FusionRule) -> ImageRecord:
+    """Everything in one call: read, decode, sample, predict, fuse; ``rule`` is the one for the model's weights."""
+    encoded = read_image(image, settings.limits)
     if isinstance(encoded, ImageRecord):
         return encoded
-    sampled = sample_image(image, encoded, config)
+    sampled = sample_image(image, encoded, settings)
     if isinstance(sampled, ImageRecord):
         return sampled
-    return fuse_predictions(predict_patches(model, [sampled])[0], config)
+    return fuse_predictions(predict_patches(model, [sampled])[0], rule)

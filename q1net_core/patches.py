@@ -8,18 +8,17 @@ A patch is one 8x8 coding block plus 4 pixels around it: 16x16 pixels (Kim & Yan
 from math import isqrt
 
 import numpy as np
-import numpy.typing as npt
 
+from q1net_core.arrays import IntArray as IntArray
+from q1net_core.arrays import UInt8Array
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.records import Status, UInt8Array
+from q1net_core.records import Status
 
 BLOCK = 8
 BORDER = 4
 PATCH = BLOCK + 2 * BORDER
 PATCHES_PER_SIDE = range(4, 25)
 DEFAULT_PATCHES = 256
-
-IntArray = npt.NDArray[np.intp]
 
 
 def side_of(patches: int) -> int:
@@ -31,7 +30,15 @@ def side_of(patches: int) -> int:
 
 
 def block_starts(length: int, phase: int = 0) -> IntArray:
-    """Starts of all blocks along one axis whose patch fits into ``length`` pixels, for a grid ``phase`` of 0..7."""
+    """Starts of all blocks along one axis whose patch fits into ``length`` pixels, for a grid ``phase`` of 0..7.
+
+    A patch needs 4 pixels on each side of its block.
+
+    >>> block_starts(40).tolist()
+    [8, 16, 24]
+    >>> block_starts(40, phase=5).tolist()
+    [5, 13, 21]
+    """
     if not 0 <= phase < BLOCK:
         raise ConfigError(f"grid phase is {phase}; expected 0..{BLOCK - 1}")
     first = phase if phase >= BORDER else phase + BLOCK
@@ -39,7 +46,13 @@ def block_starts(length: int, phase: int = 0) -> IntArray:
 
 
 def spread_evenly(count: int, wanted: int) -> IntArray:
-    """Indices of ``wanted`` of ``count`` places, evenly spread and centred; all of them if there are fewer."""
+    """Indices of ``wanted`` of ``count`` items, evenly spread and centred; all of them if there are fewer.
+
+    >>> spread_evenly(9, 3).tolist()
+    [1, 4, 7]
+    >>> spread_evenly(2, 3).tolist()
+    [0, 1]
+    """
     taken = min(count, wanted)
     return (np.arange(taken) * 2 + 1) * count // (2 * taken) if taken else np.arange(0)
 

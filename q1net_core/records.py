@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-import numpy as np
-import numpy.typing as npt
+from q1net_core.arrays import Float32Array as Float32Array
+from q1net_core.arrays import UInt8Array as UInt8Array
 
-UInt8Array = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
 # Pairs of (fused quality, true quality), ascending in both.
 Calibration = tuple[tuple[float, float], ...]
 
@@ -54,8 +52,9 @@ class ListedImage:
 class DecodedImage:
     """Pixels as decoded: ``pixels`` uint8 [height, width, 3] RGB, EXIF orientation not applied.
 
-    ``coded`` uint8 [height, width, 3] is there where a JPEG's luma cannot be found in ``pixels``: pixels that have the
-    luma which was coded, or three times the busiest of planes that were coded each by itself (CMYK, RGB without YCbCr).
+    ``coded`` uint8 [height, width] is a JPEG's luma as it was coded, where ``pixels`` do not give it, else None. Of
+    planes that were coded each by itself (RGB, CMYK) it is the busiest. Of YCCK it is luma, 0 where the decoder clipped
+    a colour and luma is lost.
     """
 
     pixels: UInt8Array
@@ -112,22 +111,22 @@ class LatticeEstimate:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What is known of an image apart from its patches; fields stay None where the bytes did not tell."""
+    """Facts about the file; fields stay None where the bytes did not tell."""
 
     width: int | None = None
     height: int | None = None
     format: str | None = None
     mode: str | None = None
     header: JpegHeader | None = None
-    lattice: LatticeEstimate = LatticeEstimate()
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePatches:
-    """One image's patches, ready for the model: ``patches`` uint8 [N, 16, 16, 3]."""
+    """One image's patches, ready for the network: ``patches`` uint8 [N, 16, 16, 3]."""
 
     image: ListedImage
     info: ImageInfo
+    lattice: LatticeEstimate
     patches: UInt8Array
 
 
@@ -137,13 +136,14 @@ class PatchPredictions:
 
     image: ListedImage
     info: ImageInfo
+    lattice: LatticeEstimate
     quality: Float32Array
     confidence: Float32Array
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The fused answer for one image; the three values are None together, when no patch is confident.
+    """What the network tells of one image; the three values are None together, when no patch is confident.
 
     ``quality`` 1-100, ``confidence`` 0-100, ``spread`` is the interquartile range of the patches used.
     """
@@ -165,11 +165,26 @@ class FusionRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """The ``quality`` of an image, 1-100, and the estimator it is from, ``lattice`` or ``q1net``; None together."""
+
+    quality: float | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """Everything known of one input when the work on it is done: exactly one of these per input."""
+    """Everything known of one input when the work on it is done: exactly one of these per input.
+
+    ``error`` is None and ``verdict`` is there if, and only if, ``status`` is ``ok``. ``network`` is None where the
+    network was not asked.
+    """
 
     image: ListedImage
     status: Status
     error: str | None
     info: ImageInfo
-    estimate: Estimate | None
+    lattice: LatticeEstimate
+    network: Estimate | None
+    answer: Answer
+    verdict: Verdict | None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.core import strip_protocol
 from fsspec.implementations.local import LocalFileSystem
 
 from q1net_core.errors import ConfigError, ImageError
@@ -160,12 +161,12 @@ def printable_uri(uri: str) -> str:
 
 
 def _resolve(uri: str) -> tuple[Any, str]:
-    # fsspec's own url_to_fs reads "::" as a chain of URLs, but it is also a valid part of a name.
-    protocol = uri.split("://", 1)[0] if "://" in uri else "file"
+    # fsspec takes a local name like "data:2020" for a URL.
+    url = f"file://{uri}" if uri.startswith("data:") else uri
     try:
-        kind: Any = LocalFileSystem if protocol in ("file", "local") else fsspec.get_filesystem_class(protocol)
-        options = {} if kind is LocalFileSystem else kind._get_kwargs_from_urls(uri)
-        return kind(**options), kind._strip_protocol(uri)
+        # fsspec reads "::" as a chain of URLs, but it is also a valid part of a name: the store stands before it.
+        fs, path = fsspec.url_to_fs(url.split("::", 1)[0])
+        return fs, strip_protocol(url) if "::" in url else path
     except Exception as error:
         raise ConfigError(
             f"cannot open {printable_uri(uri)}: {_reason(error)}; expected a local path or a URL such as "

@@ -1,9 +1,9 @@
-"""Header, lattice and Q1Net -> the one answer for an image, and what the image has been through.
+"""Header, lattice and network -> the one answer for an image, and what the image has been through.
 
 Layer: standard library and records only. Never an average: an answer has one source.
 """
 
-from q1net_core.records import Estimate, ImageInfo, ImageRecord, JpegHeader, LatticeEstimate, Status, Verdict
+from q1net_core.records import Answer, Estimate, JpegHeader, LatticeEstimate, Verdict
 
 # Levels between Q1Net's answer and the header's: so near they agree, so far below the pixels were compressed harder.
 AGREEMENT = 3.0
@@ -14,34 +14,30 @@ PRISTINE_QUALITY = 95.0
 NO_LATTICE = -1.0
 
 
-def answer(lattice: LatticeEstimate, estimate: Estimate | None) -> tuple[float | None, str | None]:
-    """Quality and its source: the lattice's where it accepts, else Q1Net's where it is confident, else None twice."""
+def choose_answer(lattice: LatticeEstimate, network: Estimate | None) -> Answer:
+    """The lattice's answer where it accepts, else the network's where it is confident, else none."""
     if lattice.quality is not None:
-        return lattice.quality, "lattice"
-    if estimate is not None and estimate.quality is not None:
-        return estimate.quality, "q1net"
-    return None, None
+        return Answer(lattice.quality, "lattice")
+    if network is not None and network.quality is not None:
+        return Answer(network.quality, "q1net")
+    return Answer()
 
 
-def judge(record: ImageRecord) -> Verdict | None:
-    """What an image has been through, as far as header and pixels tell; None for an image without pixels."""
-    if record.status is not Status.OK:
-        return None
-    info = record.info
-    quality = record.estimate.quality if record.estimate else None
-    if info.lattice.quality is not None:
-        return judge_lattice(info)
-    if info.header is not None:
-        return judge_q1net(info.header, quality)
-    rejected = info.lattice.evidence is not None and info.lattice.evidence < NO_LATTICE
+def judge(header: JpegHeader | None, lattice: LatticeEstimate, network: Estimate | None) -> Verdict:
+    """What an image with pixels has been through, as far as header and pixels tell."""
+    quality = network.quality if network else None
+    if lattice.quality is not None:
+        return judge_lattice(header, lattice)
+    if header is not None:
+        return judge_q1net(header, quality)
+    rejected = lattice.evidence is not None and lattice.evidence < NO_LATTICE
     if rejected and (quality is None or quality >= PRISTINE_QUALITY):
         return Verdict.PRISTINE
     return Verdict.UNSURE
 
 
-def judge_lattice(info: ImageInfo) -> Verdict:
+def judge_lattice(header: JpegHeader | None, lattice: LatticeEstimate) -> Verdict:
     """The verdict on pixels that lie on a lattice."""
-    lattice, header = info.lattice, info.header
     if header is None:
         return Verdict.STRIPPED
     if lattice.grid != (0, 0) or lattice.last_quality != lattice.quality:

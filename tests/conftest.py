@@ -1,13 +1,23 @@
-"""Fixtures that more than one test module uses."""
+"""Fixtures that more than one test module uses; hypothesis profiles; the end of the process."""
 
-import os
-import sys
+import atexit
 from pathlib import Path
 
 import pytest
 from emulators import gcs_server, pytest_configure, s3_server
+from hypothesis import HealthCheck, settings
+
+from pipelines.runtime.quiet import end_process
 
 __all__ = ["gcs_server", "pytest_configure", "s3_server", "weights_uri"]
+
+# Examples of each property, by --hypothesis-profile. Every profile draws the same ones on every machine, and none
+# judges by the clock: what fails anywhere fails everywhere.
+for profile, examples in {"dev": 20, "ci": 50, "all": 500}.items():
+    settings.register_profile(
+        profile, max_examples=examples, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+settings.load_profile("dev")
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +46,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the process as the command does, and for its reason (pipelines.cli.command), with pytest's own status."""
-    if EXIT_STATUS in config.stash:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(config.stash[EXIT_STATUS])
+    """End the process as the command does, and for its reason, with pytest's own status.
+
+    A worker process of a parallel run has more to tell the main one first: it ends so once it has told it.
+    """
+    if hasattr(config, "workerinput"):
+        atexit.register(end_process, 0)
+    elif EXIT_STATUS in config.stash:
+        end_process(config.stash[EXIT_STATUS])

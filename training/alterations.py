@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from q1net_core import alterations as change
-from q1net_core.codecs.base import CODECS, compress_tiles
-from q1net_core.codecs.places import draw_place
+from q1net_core.arrays import UInt8Array
+from q1net_core.codecs.positions import draw_position
+from q1net_core.codecs.table import CODECS
+from q1net_core.codecs.tiles import compress_tiles
 from q1net_core.patches import BLOCK, BORDER, PATCH
-from q1net_core.records import UInt8Array
 
 # What JPEG 4:2:0 codes as one.
 UNIT = 2 * BLOCK
@@ -162,7 +163,7 @@ def draw_large_tile(rng: Random, pixels: UInt8Array) -> UInt8Array:
     """A tile uint8 [64, 64, 3] on the grid of coding units, around a random place that is rarely flat."""
     starts = (
         min(max(place - (TILE - PATCH) // 2, 0) // UNIT, length // UNIT - TILE // UNIT) * UNIT
-        for place, length in zip(draw_place(rng, pixels), pixels.shape[:2], strict=True)
+        for place, length in zip(draw_position(rng, pixels), pixels.shape[:2], strict=True)
     )
     top, left = starts
     return pixels[top : top + TILE, left : left + TILE]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from q1net_core import alterations as change
-from q1net_core.records import UInt8Array
+from q1net_core.arrays import UInt8Array
 
 # A window has this side where the photograph is large enough; after scaling, this one at most.
 SOURCE = 512

@@ -1,32 +1,33 @@
 """`q1net audit`: inputs -> one row per image, committed as a run."""
 
 import argparse
-import json
 import secrets
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import inputs as sources
-from pipelines import text
-from pipelines.audit import table as tables
+from pipelines import files, text
+from pipelines.audit.run import WriteRun, read_run
+from pipelines.audit.table import Row, Stamp, to_row
 from pipelines.inference import Q1NetHandler
-from pipelines.runtime import local as runner
+from pipelines.inputs import ReadInputs, assign_group, group_by, list_inputs, read_manifest, write_inputs
+from pipelines.runtime.local import run_pipeline
+from pipelines.runtime.options import add_workers, is_local, parse_flags
 from pipelines.runtime.quiet import start_quietly
+from pipelines.runtime.versions import find_versions
+from pipelines.settings import add_settings, take_settings
 from pipelines.transforms import EstimateImages
 from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.estimator import ESTIMATORS, configure
-from q1net_core.images.decode import Limits
-from q1net_core.network.weights import load_model, packaged_variants, read_weights
-from q1net_core.patches import DEFAULT_PATCHES
-from q1net_core.records import ListedImage
+from q1net_core.estimator import EstimatorSettings
+from q1net_core.network.weights import WeightsFile, load_model, packaged_variants, read_weights
+from q1net_core.records import FusionRule, ListedImage
 
-DEFAULT_WEIGHTS = "q1net-k8"
 # Up to here people see every image on the screen; beyond, the summary.
 IMAGES_SHOWN = 40
 
@@ -35,65 +36,57 @@ class AuditImages(beam.PTransform):
     """Uris (str or ListedImage) -> rows of the audit table as dicts, exactly one for each, inside any Beam pipeline.
 
     Args:
-        weights: variant name, or URI of a .keras file that all workers can read.
-        threshold: confidence a patch must exceed, 0-100; None takes the one chosen for the weights.
-        patches: patches per image, a square number from 16 to 576.
-        max_bytes, max_pixels: larger images become rows with the status ``too_large``.
         accelerator: Beam's accelerator hint for the inference step, None for CPUs.
         redistribute: shuffle the patches between decoding and inference, so that the two scale apart.
-        estimators: which run, ``lattice`` and ``q1net``.
-        cascade: run Q1Net only where the lattice abstains.
+        settings: any fields of EstimatorSettings; its ``weights`` must be readable by all workers.
 
     Raises:
-        ConfigError, WeightsError: at construction, before any work starts.
+        ConfigError: at construction.
+        WeightsError: when it becomes part of a pipeline, before any work starts.
     """
 
-    def __init__(
-        self,
-        weights: str = DEFAULT_WEIGHTS,
-        threshold: float | None = None,
-        patches: int = DEFAULT_PATCHES,
-        max_bytes: int = Limits().max_bytes,
-        max_pixels: int = Limits().max_pixels,
-        accelerator: str | None = None,
-        redistribute: bool = True,
-        estimators: Sequence[str] = ESTIMATORS,
-        cascade: bool = False,
-    ) -> None:
+    def __init__(self, *, accelerator: str | None = None, redistribute: bool = True, **settings: Any) -> None:
         super().__init__()
-        file = read_weights(weights)
-        limits = Limits(max_bytes, max_pixels)
-        self.config = configure(file.rule(), threshold, patches, limits, tuple(estimators), cascade)
-        self.stamp = tables.Stamp(file.variant, file.sha256)
-        self.handler = Q1NetHandler(weights, file.sha256, accelerator=accelerator is not None)
+        self.settings = EstimatorSettings(**settings)
         self.accelerator, self.redistribute = accelerator, redistribute
 
-    def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[tables.Row]:
+    @cached_property
+    def weights(self) -> WeightsFile:
+        """The weights that judge, read once, when first asked for."""
+        return read_weights(self.settings.weights)
+
+    @property
+    def rule(self) -> FusionRule:
+        """How the patches of an image become its estimate."""
+        return self.settings.rule_of(self.weights)
+
+    @property
+    def stamp(self) -> Stamp:
+        """What each row says made it."""
+        return Stamp(self.weights.variant, self.weights.sha256)
+
+    def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[Row]:
         """One output, in no order."""
+        on_accelerator = self.accelerator is not None
+        handler = Q1NetHandler(self.settings.weights, self.weights.sha256, accelerator=on_accelerator)
         return (
             images
-            | "EstimateImages" >> EstimateImages(self.config, self.handler, self.accelerator, self.redistribute)
-            | "ToRow" >> beam.Map(tables.to_row, self.stamp)
+            | "EstimateImages" >> EstimateImages(self.settings, self.rule, handler, self.accelerator, self.redistribute)
+            | "ToRow" >> beam.Map(to_row, self.stamp)
         )
 
 
 @dataclass(frozen=True, slots=True)
 class AuditConfig:
-    """One audit: what to look at, where the run goes, and how images are judged (see AuditImages)."""
+    """One audit: what to look at, where the run goes, how images are judged, and where the network runs."""
 
     output: str
     inputs: tuple[str, ...] = ()
     manifest: str | None = None
     group: str | None = None
     group_column: str | None = None
-    weights: str = DEFAULT_WEIGHTS
-    threshold: float | None = None
-    patches: int = DEFAULT_PATCHES
-    max_bytes: int = Limits().max_bytes
-    max_pixels: int = Limits().max_pixels
     accelerator: str | None = None
-    estimators: tuple[str, ...] = ESTIMATORS
-    cascade: bool = False
+    settings: EstimatorSettings = field(default_factory=EstimatorSettings)
 
     def __post_init__(self) -> None:
         if bool(self.inputs) == bool(self.manifest):
@@ -102,6 +95,11 @@ class AuditConfig:
             raise ConfigError("give either --group or --group-column, not both")
         if self.group_column and not self.manifest:
             raise ConfigError(f"--group-column is {self.group_column!r}; it needs --manifest")
+
+    def to_json(self) -> dict[str, Any]:
+        """The command's arguments, those of the settings among them."""
+        values = asdict(self)
+        return values | values.pop("settings") | {"inputs": [storage.printable_uri(uri) for uri in self.inputs]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +113,9 @@ class Run:
 
 def list_images(config: AuditConfig) -> list[ListedImage]:
     """The config's inputs with their groups; raises ConfigError if there are none or they cannot be listed."""
-    expression = sources.group_by(config.group) if config.group else None
-    if config.manifest:
-        images = sources.read_manifest(config.manifest, config.group_column)
-    else:
-        images = sources.list_inputs(config.inputs)
-    return [sources.assign_group(image, expression) if expression else image for image in images]
+    expression = group_by(config.group) if config.group else None
+    images = read_manifest(config.manifest, config.group_column) if config.manifest else list_inputs(config.inputs)
+    return [assign_group(image, expression) if expression else image for image in images]
 
 
 def start_run(config: AuditConfig) -> Run:
@@ -129,8 +124,8 @@ def start_run(config: AuditConfig) -> Run:
     images = list_images(config)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     uri = storage.join(config.output, f"run_id={run_id}")
-    files, count = sources.write_inputs(images, uri)
-    return Run(uri, files, count)
+    input_files, count = write_inputs(images, uri)
+    return Run(uri, input_files, count)
 
 
 def build(root: beam.Pipeline, config: AuditConfig, run: Run, audit: AuditImages) -> beam.PCollection[str]:
@@ -138,15 +133,14 @@ def build(root: beam.Pipeline, config: AuditConfig, run: Run, audit: AuditImages
     about = {
         "run_id": run.uri.rpartition("run_id=")[2],
         "inputs": {"listed": run.images, "files": [uri.rpartition("/")[2] for uri in run.input_files]},
-        "arguments": asdict(config)
-        | {"threshold": audit.config.threshold, "inputs": [storage.printable_uri(uri) for uri in config.inputs]},
-        "versions": asdict(audit.stamp) | {"beam": beam.__version__},
+        "arguments": config.to_json() | {"threshold": audit.rule.threshold},
+        "versions": asdict(audit.stamp) | find_versions(),
     }
     return (
         root
-        | "Inputs" >> sources.ReadInputs(run.input_files)
+        | "Inputs" >> ReadInputs(run.input_files)
         | "AuditImages" >> audit
-        | "WriteRun" >> tables.WriteRun(run.uri, run.images, about)
+        | "WriteRun" >> WriteRun(run.uri, run.images, about)
     )
 
 
@@ -156,26 +150,16 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
     Raises:
         ConfigError, WeightsError: before any work starts.
     """
-    transform = AuditImages(
-        config.weights,
-        config.threshold,
-        config.patches,
-        config.max_bytes,
-        config.max_pixels,
-        config.accelerator,
-        redistribute=not runner.is_local(options),
-        estimators=config.estimators,
-        cascade=config.cascade,
-    )
-    with_model = "q1net" in config.estimators
-    if with_model and config.weights not in packaged_variants():
+    settings = config.settings
+    transform = AuditImages(accelerator=config.accelerator, redistribute=not is_local(options), **asdict(settings))
+    weights, _ = transform.weights, transform.rule
+    with_model = "q1net" in settings.estimators
+    if with_model and settings.weights not in packaged_variants():
         # Somebody's own file: better found unusable here than by every worker.
         start_quietly()
-        load_model(read_weights(config.weights))
+        load_model(weights)
     run = start_run(config)
-    runner.run_pipeline(
-        lambda root: build(root, config, run, transform), options, "rows", run.images, "image", with_model
-    )
+    run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image", with_model)
     return run.uri
 
 
@@ -194,31 +178,17 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, metavar="URI", help="folder that gets run_id=.../")
     parser.add_argument("--group", metavar="REGEX", help="group of an image: the first capture on its uri")
     parser.add_argument("--group-column", metavar="NAME", help="group of an image: this column of the manifest")
-    parser.add_argument(
-        "--weights", default=DEFAULT_WEIGHTS, metavar="NAME", help="variant, or URI of a .keras file (%(default)s)"
-    )
-    parser.add_argument("--threshold", type=float, help="confidence a patch must exceed, 0-100 (the weights' own)")
-    parser.add_argument(
-        "--patches", type=int, default=DEFAULT_PATCHES, help="patches per image, a square (%(default)s)"
-    )
-    parser.add_argument("--max-bytes", type=int, default=Limits().max_bytes, help="largest file (%(default)s)")
-    parser.add_argument("--max-pixels", type=int, default=Limits().max_pixels, help="largest image (%(default)s)")
-    parser.add_argument(
-        "--estimators",
-        type=lambda names: tuple(names.split(",")),
-        default=ESTIMATORS,
-        metavar="NAMES",
-        help="which run, of lattice and q1net, by commas (both)",
-    )
-    parser.add_argument("--cascade", action="store_true", help="run Q1Net only where the lattice abstains: faster")
+    add_settings(parser)
     parser.add_argument("--accelerator", metavar="HINT", help="Beam's accelerator hint for the inference step")
+    add_workers(parser)
     return parser
 
 
 def parse(argv: list[str]) -> tuple[AuditConfig, PipelineOptions]:
     """Command line -> config and Beam's options."""
-    values, options = runner.parse_flags(make_parser(), argv)
-    return AuditConfig(**values | {"inputs": tuple(values["inputs"])}), options
+    values, options = parse_flags(make_parser(), argv)
+    settings = take_settings(values)
+    return AuditConfig(**values | {"inputs": tuple(values["inputs"]), "settings": settings}), options
 
 
 def run(argv: list[str]) -> int:
@@ -229,9 +199,9 @@ def run(argv: list[str]) -> int:
     except (ConfigError, WeightsError) as error:
         print(f"q1net audit: {error}", file=sys.stderr)
         return 2
-    summary = json.loads(tables.read_uri(storage.join(run_uri, "summary.json")))
+    summary = files.read_json(storage.join(run_uri, "summary.json"))
     if summary["total"]["images"] <= IMAGES_SHOWN:
-        print(text.render_images(tables.read_run(run_uri).to_pylist()), end="\n\n")
+        print(text.render_images(read_run(run_uri).to_pylist()), end="\n\n")
     print(text.render_summary(summary))
     print(f"run: {run_uri}")
     return 0

@@ -1,30 +1,16 @@
-"""The audit table: schema, record -> row, and a run: parts first, `_run.json` last.
+"""The audit table: its schema, and a finished record -> its row."""
 
-Readers take a run only if `_run.json` is there, and its parts only from the list inside.
-"""
-
-import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from hashlib import blake2b, sha256
-from io import BytesIO
-from operator import itemgetter
 from typing import Any
 
-import apache_beam as beam
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from q1net_core import __version__, storage
-from q1net_core.errors import ImageError
-from q1net_core.metrics import AuditSummary
-from q1net_core.records import ImageRecord, Status
-from q1net_core.verdict import answer, judge
+from q1net_core.records import ImageRecord
 
 SCHEMA_VERSION = 2
 TIMESTAMP = pa.timestamp("us", tz="UTC")
-ROWS_PER_PART = 100_000
 
 AUDIT_SCHEMA = pa.schema(
     [
@@ -83,11 +69,9 @@ class Stamp:
 
 
 def to_row(record: ImageRecord, stamp: Stamp) -> Row:
-    """A finished record -> one row of AUDIT_SCHEMA."""
-    image, info, header, estimate = record.image, record.info, record.info.header, record.estimate
-    lattice = info.lattice
-    quality, source = answer(lattice, estimate)
-    verdict = judge(record)
+    """A finished record -> one row of AUDIT_SCHEMA; nothing is decided here."""
+    image, info, lattice, network = record.image, record.info, record.lattice, record.network
+    header = info.header
     grid_x, grid_y = lattice.grid or (None, None)
     return dict.fromkeys(AUDIT_SCHEMA.names) | {
         "uri": storage.printable_uri(image.uri),
@@ -115,126 +99,14 @@ def to_row(record: ImageRecord, stamp: Stamp) -> Row:
         "lattice_steps": list(lattice.steps) if lattice.steps and lattice.match == "custom" else None,
         "grid_x": grid_x,
         "grid_y": grid_y,
-        "q1net_quality": estimate and estimate.quality,
-        "q1net_confidence": estimate and estimate.confidence,
-        "q1net_spread": estimate and estimate.spread,
-        "patches": estimate.patches if estimate else 0,
-        "patches_used": estimate.patches_used if estimate else 0,
-        "quality": quality,
-        "quality_source": source,
-        "verdict": verdict and verdict.value,
+        "q1net_quality": network and network.quality,
+        "q1net_confidence": network and network.confidence,
+        "q1net_spread": network and network.spread,
+        "patches": network.patches if network else 0,
+        "patches_used": network.patches_used if network else 0,
+        "quality": record.answer.quality,
+        "quality_source": record.answer.source,
+        "verdict": record.verdict and record.verdict.value,
         "processed_at": datetime.now(UTC),
         **asdict(stamp),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One written Parquet file of a run, with the statistics of its rows."""
-
-    name: str
-    rows: int
-    bytes: int
-    sha256: str
-    summary: AuditSummary = field(repr=False)
-
-
-def part_of(uri: str, parts: int) -> int:
-    """Which part a row belongs to; depends on the uri alone, so retries rewrite the same files."""
-    return int.from_bytes(blake2b(uri.encode(), digest_size=8).digest()) % parts
-
-
-def write_part(numbered: tuple[int, Iterable[Row]], run_uri: str, parts: int) -> Part:
-    """Write one part, sorted by uri, zstd."""
-    number, rows = numbered
-    # Names that are not text may look alike in print; a retry must write the same bytes even so.
-    ordered = sorted(rows, key=itemgetter("uri", "processed_at"))
-    buffer = BytesIO()
-    pq.write_table(pa.Table.from_pylist(ordered, AUDIT_SCHEMA), buffer, compression="zstd")
-    content = buffer.getvalue()
-    name = f"part-{number:05d}-of-{parts:05d}.parquet"
-    storage.write_bytes(storage.join(run_uri, name), content)
-    summary = AuditSummary.of((row["group"], row["status"], row["verdict"], row["quality"]) for row in ordered)
-    return Part(name, len(ordered), len(content), sha256(content).hexdigest(), summary)
-
-
-def commit_run(_: None, parts: list[Part], run_uri: str, expected: int, about: dict[str, Any]) -> str:
-    """Check that every input became exactly one row, then write summary.json and, last, `_run.json`.
-
-    Raises:
-        RuntimeError: rows are missing or doubled; nothing is committed.
-    """
-    rows = sum(part.rows for part in parts)
-    if rows != expected:
-        raise RuntimeError(f"run {run_uri} has {rows} rows for {expected} inputs; it is not committed, start it again")
-    summary = AuditSummary.merge_all(part.summary for part in parts)
-    write_json(storage.join(run_uri, "summary.json"), summary.to_json())
-    files = [
-        {"name": part.name, "rows": part.rows, "bytes": part.bytes, "sha256": part.sha256}
-        for part in sorted(parts, key=lambda part: part.name)
-    ]
-    totals = {"rows": rows, "ok": summary.total.statuses.get(Status.OK.value, 0)}
-    committed = about | {"files": files, "totals": totals, "committed_at": datetime.now(UTC).isoformat()}
-    write_json(storage.join(run_uri, "_run.json"), committed)
-    return run_uri
-
-
-def write_json(uri: str, value: dict[str, Any]) -> None:
-    """Readable JSON, UTF-8."""
-    storage.write_bytes(uri, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-class WriteRun(beam.PTransform):
-    """Rows -> Parquet parts under ``run_uri``, then the commit; one output element, the committed run's uri.
-
-    Args:
-        run_uri: the run's own, new folder.
-        expected: how many rows there must be.
-        about: what else `_run.json` says, JSON values.
-    """
-
-    def __init__(self, run_uri: str, expected: int, about: dict[str, Any]) -> None:
-        super().__init__()
-        self.run_uri, self.expected, self.about = run_uri, expected, about
-
-    def expand(self, rows: beam.PCollection[Row]) -> beam.PCollection[str]:
-        """Group rows into parts by their uri, write, commit."""
-        count = max(1, -(-self.expected // ROWS_PER_PART))
-        parts = (
-            rows
-            | "ByPart" >> beam.WithKeys(lambda row, count: part_of(row["uri"], count), count)
-            | "GroupByPart" >> beam.GroupByKey()
-            | "WritePart" >> beam.Map(write_part, self.run_uri, count)
-        )
-        return (
-            rows.pipeline
-            | "Once" >> beam.Create([None])
-            | "Commit" >> beam.Map(commit_run, beam.pvalue.AsList(parts), self.run_uri, self.expected, self.about)
-        )
-
-
-def read_run(run_uri: str) -> pa.Table:
-    """All rows of a committed run, as `_run.json` lists them, checked against its checksums.
-
-    Raises:
-        FileNotFoundError: the run was never committed.
-        ValueError: a part is not the one that was committed.
-    """
-    try:
-        run = json.loads(read_uri(storage.join(run_uri, "_run.json")))
-    except ImageError as error:
-        if error.status is not Status.MISSING:
-            raise
-        raise FileNotFoundError(f"{run_uri} is not a committed run: it has no _run.json") from error
-    tables = []
-    for part in run["files"]:
-        content = read_uri(storage.join(run_uri, part["name"]))
-        if sha256(content).hexdigest() != part["sha256"]:
-            raise ValueError(f"{part['name']} of {run_uri} is not the file that was committed; its sha256 differs")
-        tables.append(pq.read_table(BytesIO(content)))
-    return pa.concat_tables(tables) if tables else AUDIT_SCHEMA.empty_table()
-
-
-def read_uri(uri: str) -> bytes:
-    """All bytes of a file of a run."""
-    return storage.read_bytes(uri, 1 << 40)

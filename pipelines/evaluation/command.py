@@ -4,7 +4,6 @@ The pipeline writes one JSON file of statistics; tables and pictures are made of
 """
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from operator import itemgetter
@@ -13,9 +12,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.audit import table as tables
-from pipelines.evaluation import render as evaluate_tables
-from pipelines.evaluation import steps, stress, stress_results
+from pipelines import files
+from pipelines.evaluation import render, steps, stress, stress_results
 from pipelines.evaluation.config import (
     DEFAULT_WEIGHTS,
     ESTIMATORS,
@@ -26,12 +24,13 @@ from pipelines.evaluation.config import (
 )
 from pipelines.inference import Q1NetHandler
 from pipelines.inputs import list_inputs
-from pipelines.runtime import local as runner
-from pipelines.runtime.local import parse_levels
+from pipelines.runtime.local import run_pipeline
+from pipelines.runtime.options import add_workers, parse_flags, parse_levels
+from pipelines.runtime.versions import find_versions
 from pipelines.transforms import EstimateQuality, FusePredictions, ReadImages, SamplePatches
-from q1net_core import __version__, storage
+from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.estimator import EstimatorConfig, configure
+from q1net_core.estimator import EstimatorSettings
 from q1net_core.fusion import FUSIONS
 from q1net_core.metrics import QualityErrors
 from q1net_core.network.weights import WeightsFile, packaged_variants, read_weights
@@ -51,13 +50,13 @@ def write_errors(
         for (weights, patches), errors in sorted(cases, key=itemgetter(0))
     ]
     single = about["arguments"]["study"] == "levels"
-    tables.write_json(uri, about | (evaluations[0] if single else {"evaluations": evaluations}))
+    files.write_json(uri, about | (evaluations[0] if single else {"evaluations": evaluations}))
     return uri
 
 
 def write_rows(rows: list[dict[str, Any]], uri: str, about: dict[str, Any], made_with: list[dict[str, Any]]) -> str:
     """Write the rows of the Photoshop study, in order."""
-    tables.write_json(uri, about | made_with[0] | {"rows": sorted(rows, key=itemgetter("image", "level"))})
+    files.write_json(uri, about | made_with[0] | {"rows": sorted(rows, key=itemgetter("image", "level"))})
     return uri
 
 
@@ -68,7 +67,7 @@ def write_outcomes(
     made_with: list[dict[str, Any]],
 ) -> str:
     """Write the metrics of the stress study."""
-    tables.write_json(uri, about | made_with[0] | stress_results.describe(cases))
+    files.write_json(uri, about | made_with[0] | stress_results.describe(cases))
     return uri
 
 
@@ -79,26 +78,25 @@ STEPS = dict.fromkeys(STUDIES, (steps.compress_levels, steps.to_errors, steps.ad
 }
 
 
-def read_estimators(config: EvaluateConfig) -> list[tuple[WeightsFile, EstimatorConfig]]:
+def read_estimators(config: EvaluateConfig) -> list[tuple[WeightsFile, EstimatorSettings]]:
     """The weights, and how each judges images; none for the lattice. Raises ConfigError or WeightsError."""
     wanted, cascade = ESTIMATORS[config.estimator], config.estimator == "combined"
-    return [
-        (
-            file,
-            configure(file.rule(config.fusion), config.threshold, config.patches, estimators=wanted, cascade=cascade),
-        )
-        for file in map(read_weights, config.weights)
+    chosen = [
+        EstimatorSettings(weights, config.fusion, config.threshold, config.patches, estimators=wanted, cascade=cascade)
+        for weights in config.weights
     ]
+    return [(read_weights(settings.weights), settings) for settings in chosen]
 
 
 def build(root: beam.Pipeline, config: EvaluateConfig, images: list[ListedImage]) -> beam.PCollection[str]:
     """The whole pipeline; its one output element is the uri of the statistics."""
     estimators = read_estimators(config)
     uri = storage.join(config.output, STUDIES[config.study])
-    about = {"arguments": asdict(config), "images": len(images), "versions": {"q1net": __version__}}
+    about = {"arguments": asdict(config), "images": len(images), "versions": find_versions()}
+    rules = [(file, settings.rule_of(file)) for file, settings in estimators]
     made_with = [
         {"variant": file.variant, "weights_sha256": file.sha256, "fusion": rule.fusion, "threshold": rule.threshold}
-        for file, rule in estimators
+        for file, rule in rules
     ] or [dict.fromkeys(("variant", "weights_sha256", "fusion", "threshold"))]
     compress, measure, add, write = STEPS[config.study]
     read = root | "Images" >> beam.Create(images) | "Spread" >> beam.Reshuffle() | "ReadImages" >> ReadImages()
@@ -108,8 +106,8 @@ def build(root: beam.Pipeline, config: EvaluateConfig, images: list[ListedImage]
     if config.study == "stress" and config.estimator == "q1net":
         patches = compressed | "SampleOnGrid" >> beam.FlatMap(steps.sample_on_grid, config.patches)
     elif len(config.sizes) == 1:
-        rule = estimators[0][1] if estimators else EstimatorConfig(0, estimators=ESTIMATORS["lattice"])
-        sampled = compressed | "SamplePatches" >> SamplePatches(rule)
+        settings = estimators[0][1] if estimators else EstimatorSettings(estimators=ESTIMATORS["lattice"])
+        sampled = compressed | "SamplePatches" >> SamplePatches(settings)
         patches = sampled.sampled
         finished.append(sampled.finished)
     else:
@@ -120,7 +118,7 @@ def build(root: beam.Pipeline, config: EvaluateConfig, images: list[ListedImage]
         | f"EstimateQuality{number}" >> EstimateQuality(Q1NetHandler(source, file.sha256))
         | f"FusePredictions{number}" >> FusePredictions(rule)
         | f"Measure{number}" >> beam.Map(measure, number)
-        for number, (source, (file, rule)) in enumerate(zip(config.weights, estimators, strict=True))
+        for number, (source, (file, rule)) in enumerate(zip(config.weights, rules, strict=True))
     ]
     measured.append(accepted | "Measure" >> beam.Map(measure, 0))
     answers = measured | "Measured" >> beam.Flatten()
@@ -145,7 +143,7 @@ def evaluate(config: EvaluateConfig, options: PipelineOptions) -> dict[str, Any]
     storage.ensure_writable(config.output)
     read_estimators(config)
     images = list(list_inputs([config.images]))
-    runner.run_pipeline(
+    run_pipeline(
         lambda root: build(root, config, images),
         options,
         "rows",
@@ -153,20 +151,18 @@ def evaluate(config: EvaluateConfig, options: PipelineOptions) -> dict[str, Any]
         "image",
         with_model=bool(config.weights),
     )
-    statistics = tables.read_uri(storage.join(config.output, STUDIES[config.study]))
-    metrics: dict[str, Any] = json.loads(statistics)
-    return metrics
+    return files.read_json(storage.join(config.output, STUDIES[config.study]))
 
 
 def publish(config: EvaluateConfig, metrics: dict[str, Any]) -> str:
     """Write an evaluation's tables and pictures beside its JSON file; returns what the command prints."""
     if config.study == "levels":
-        return evaluate_tables.publish_levels(config.output, metrics)
+        return render.publish_levels(config.output, metrics)
     if config.study == "photoshop":
-        return evaluate_tables.publish_photoshop(config.output, metrics)
+        return render.publish_photoshop(config.output, metrics)
     if config.study == "stress":
         return stress_results.publish(config.output, metrics)
-    return evaluate_tables.publish_comparison(config.output, config.study, metrics, read_estimators(config))
+    return render.publish_comparison(config.output, config.study, metrics, read_estimators(config))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -212,12 +208,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--patches", type=int, default=DEFAULT_PATCHES, help="patches per image, a square (%(default)s)"
     )
+    add_workers(parser)
     return parser
 
 
 def parse(argv: list[str]) -> tuple[EvaluateConfig, PipelineOptions]:
     """Command line -> config and Beam's options."""
-    values, options = runner.parse_flags(make_parser(), argv)
+    values, options = parse_flags(make_parser(), argv)
     stressed = values["study"] == "stress"
     if values["levels"] is None:
         values["levels"] = STRESS_LEVELS if stressed else levels_of(values["study"])

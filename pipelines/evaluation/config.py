@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipelines.evaluation import photoshop, stress
-from q1net_core.codecs.base import CODECS
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 from q1net_core.patches import DEFAULT_PATCHES, PATCHES_PER_SIDE
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from q1net_core.codecs.base import encode_tables, load
+from q1net_core.codecs.base import load
+from q1net_core.codecs.jpeg import encode_tables
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES
 from q1net_core.records import UInt8Array
 

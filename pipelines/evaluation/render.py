@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from pipelines import text
 from pipelines.evaluation import figures, photoshop
 from q1net_core import storage
-from q1net_core.estimator import EstimatorConfig, fuse_predictions, predict_patches
+from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches
 from q1net_core.network.weights import Q1Net, WeightsFile
 from q1net_core.patches import DEFAULT_PATCHES, PATCH
-from q1net_core.records import ImageInfo, ImagePatches, ListedImage
+from q1net_core.records import ImageInfo, ImagePatches, LatticeEstimate, ListedImage
 
 Row = dict[str, Any]
 Cells = list[tuple[str, ...]]
@@ -138,19 +138,19 @@ def publish_levels(output: str, metrics: Row) -> str:
     return text.render_table(("levels", *METRICS_HEADER), band_cells(bands))
 
 
-def time_estimate(file: WeightsFile, config: EstimatorConfig) -> float:
+def time_estimate(file: WeightsFile, settings: EstimatorSettings) -> float:
     """Milliseconds that one image's patches take through network and fusion: of 30 calls the fastest.
 
     The others say how busy the machine is. The network is called with exactly these patches, unpadded.
     """
-    model = Q1Net(file, config.patches)
-    shape = (config.patches, PATCH, PATCH, 3)
+    model, rule = Q1Net(file, settings.patches), settings.rule_of(file)
+    shape = (settings.patches, PATCH, PATCH, 3)
     patches = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    batch = [ImagePatches(ListedImage("timed"), ImageInfo(), patches)]
+    batch = [ImagePatches(ListedImage("timed"), ImageInfo(), LatticeEstimate(), patches)]
     seconds = []
     for _ in range(TIMED_CALLS):
         start = time.perf_counter()
-        fuse_predictions(predict_patches(model, batch)[0], config)
+        fuse_predictions(predict_patches(model, batch)[0], rule)
         seconds.append(time.perf_counter() - start)
     return 1000 * min(seconds)
 
@@ -162,16 +162,16 @@ def count_parameters(variant: str) -> int:
     return int(build_model(VARIANTS[variant]).count_params())
 
 
-def measured_rows(metrics: Row, estimators: Sequence[tuple[WeightsFile, EstimatorConfig]]) -> Iterator[Row]:
+def measured_rows(metrics: Row, estimators: Sequence[tuple[WeightsFile, EstimatorSettings]]) -> Iterator[Row]:
     """A row of COMPARISON_SCHEMA for each evaluation, timed here."""
-    by_sha256 = {file.sha256: (file, config) for file, config in estimators}
+    by_sha256 = {file.sha256: (file, settings) for file, settings in estimators}
     for evaluation in metrics["evaluations"]:
-        file, config = by_sha256[evaluation["weights_sha256"]]
+        file, settings = by_sha256[evaluation["weights_sha256"]]
         yield evaluation["bands"][-1] | {
             "source": "measured",
             "method": evaluation["variant"],
             "patches": evaluation["patches"],
-            "milliseconds": time_estimate(file, replace(config, patches=evaluation["patches"])),
+            "milliseconds": time_estimate(file, replace(settings, patches=evaluation["patches"])),
             "parameters": count_parameters(evaluation["variant"]),
         }
 
@@ -213,7 +213,7 @@ def comparison_cells(row: Row) -> tuple[str, ...]:
 
 
 def publish_comparison(
-    output: str, study: str, metrics: Row, estimators: Sequence[tuple[WeightsFile, EstimatorConfig]]
+    output: str, study: str, metrics: Row, estimators: Sequence[tuple[WeightsFile, EstimatorSettings]]
 ) -> str:
     """Write the paper's table 2 or 4 with our rows and its own, as Markdown and Parquet; returns it as plain text."""
     rows = [*measured_rows(metrics, estimators), *published_rows(study)]

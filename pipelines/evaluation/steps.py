@@ -11,13 +11,12 @@ from typing import Any
 from pipelines.evaluation import photoshop
 from pipelines.transforms import Encoded
 from q1net_core import storage
-from q1net_core.codecs.base import encode_jpeg
+from q1net_core.codecs.jpeg import encode_jpeg
 from q1net_core.errors import ImageError
 from q1net_core.images.decode import decode
 from q1net_core.metrics import BANDS, LEVELS, QualityErrors
 from q1net_core.patches import sample_patches
-from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, ListedImage, Status, UInt8Array
-from q1net_core.verdict import answer
+from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, LatticeEstimate, ListedImage, Status, UInt8Array
 
 # Which of the evaluation's weights, and how many patches per image.
 Case = tuple[int, int]
@@ -77,7 +76,7 @@ def sample_sizes(encoded: Encoded, sizes: tuple[int, ...]) -> Iterator[ImagePatc
     for size in sizes:
         with usable(encoded[0]):
             patches = sample_patches(pixels, size)
-        yield ImagePatches(label(encoded[0], patches=size), ImageInfo(), patches)
+        yield ImagePatches(label(encoded[0], patches=size), ImageInfo(), LatticeEstimate(), patches)
 
 
 def sample_on_grid(encoded: Encoded, patches: int) -> Iterator[ImagePatches]:
@@ -85,24 +84,19 @@ def sample_on_grid(encoded: Encoded, patches: int) -> Iterator[ImagePatches]:
     pixels = read_pixels(encoded)
     x, y = read_label(encoded[0])["grid"] or (0, 0)
     with usable(encoded[0]):
-        yield ImagePatches(encoded[0], ImageInfo(), sample_patches(pixels, patches, (x, y)))
-
-
-def quality_of(record: ImageRecord) -> float | None:
-    """The answer that is judged: an audit's."""
-    return answer(record.info.lattice, record.estimate)[0]
+        yield ImagePatches(encoded[0], ImageInfo(), LatticeEstimate(), sample_patches(pixels, patches, (x, y)))
 
 
 def to_errors(record: ImageRecord, weights: int) -> tuple[Case, QualityErrors]:
     """The error of one estimate, under its case."""
     facts = read_label(record.image)
-    return (weights, facts["patches"]), QualityErrors.of(facts["level"], quality_of(record))
+    return (weights, facts["patches"]), QualityErrors.of(facts["level"], record.answer.quality)
 
 
 def to_row(record: ImageRecord, weights: int) -> photoshop.Row:
     """One row of the Photoshop study."""
     facts, uri = read_label(record.image), storage.printable_uri(record.image.uri)
-    return dict(zip(photoshop.COLUMNS, (uri, facts["level"], quality_of(record), facts["psnr"]), strict=True))
+    return dict(zip(photoshop.COLUMNS, (uri, facts["level"], record.answer.quality, facts["psnr"]), strict=True))
 
 
 def add_errors(errors: Iterable[QualityErrors]) -> QualityErrors:

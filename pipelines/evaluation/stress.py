@@ -13,7 +13,9 @@ from PIL import Image
 
 from pipelines.evaluation.steps import label, read_pixels
 from pipelines.transforms import Encoded
-from q1net_core.codecs.base import CODECS, encode_jpeg, encode_tables, load, mozjpeg_tables, save
+from q1net_core.codecs.base import load, save
+from q1net_core.codecs.jpeg import encode_jpeg, encode_tables, mozjpeg_tables
+from q1net_core.codecs.table import CODECS
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES, SAVE_FOR_WEB_TABLES, Table, TablePair, standard_tables
 from q1net_core.lattice.dictionary import KnownTable, known_tables
 from q1net_core.patches import BLOCK
@@ -215,6 +217,6 @@ def make_samples(
     for condition in conditions:
         for level in levels_of(condition, levels):
             made = CONDITIONS[condition].make(pixels, level, np.random.default_rng((seed, level)))
-            table = made.table and [made.table.family, made.table.level, made.table.quality]
+            table = made.table and [made.table.match, made.table.level, made.table.quality]
             facts = {"condition": condition, "level": level, "patches": patches, "table": table, "grid": made.grid}
             yield label(image, **facts), made.encoded

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipelines import text
 from pipelines.evaluation.render import describe_estimator, percent, render_markdown, write_parquet, write_text
-from pipelines.evaluation.steps import quality_of, read_label
+from pipelines.evaluation.steps import read_label
 from pipelines.evaluation.stress import CONDITIONS
 from q1net_core.metrics import UNITS
 from q1net_core.records import ImageRecord
@@ -53,7 +53,7 @@ class Outcomes:
 
         The lattice must name the table, whosever it is; Q1Net must come to its nearest libjpeg level when rounded.
         """
-        facts, quality, lattice = read_label(record.image), quality_of(record), record.info.lattice
+        facts, quality, lattice = read_label(record.image), record.answer.quality, record.lattice
         if quality is None:
             return Outcomes(images=1)
         if facts["table"] is None:

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 @contextmanager
@@ -39,11 +40,37 @@ def start_quietly() -> None:
         keras.ops.zeros(1)
 
 
+@contextmanager
+def keep_quiet() -> Iterator[None]:
+    """Hold back what converters and their runtimes log, warn and write; shown only if the block fails.
+
+    They use loggers of many names and create some while they work: only the switch for all of them reaches those.
+    """
+    disabled = logging.root.manager.disable
+    with warnings.catch_warnings(), hold_back_stderr():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+
+
 # Beam's, of clients without its Google Cloud extra, and of memory it could not measure around a model's loading.
 NOTICES = ("apitools not found", "Resource module is not available")
 
 
 def drop_beam_notices() -> None:
-    """Beam warns of clients that nobody asked for, and of curves that it fits to the times of its batches."""
+    """Drop two notices of Beam that no user can act on; it logs them with the root logger, whose filter this is."""
     logging.getLogger().addFilter(lambda record: not any(notice in str(record.msg) for notice in NOTICES))
-    warnings.filterwarnings("ignore", module=r"apache_beam\.transforms\.util")
+
+
+def end_process(status: int) -> NoReturn:
+    """End this process at once; its results must be on disk.
+
+    At a normal end, idle daemon threads of Beam and of native libraries meet a dismantled interpreter, and now and then
+    one of them aborts the process after its work is done.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,121 +1,78 @@
-"""`q1net shards`: lossless images -> patches at every level, in globally shuffled training shards.
+"""`q1net shards`: lossless images -> patches at every level, in training shards.
 
-Two passes. The first looks at every image: what cannot be used stops the run, the others get their split. The second
-compresses the surroundings of each image's places and sends every row, by a hash, to its shard and its order inside.
+Two passes. The first looks at every image and writes what it found. Images that cannot be used stop the command there;
+the others get their split. The second compresses the surroundings of each image's places and writes the shards.
 """
 
 import argparse
-import json
-import os
+import shutil
 import sys
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsDict, AsList
+from apache_beam.pvalue import AsList
 
-from pipelines import inputs as sources
 from pipelines import text
-from pipelines.audit import table as tables
-from pipelines.runtime import local as runner
-from pipelines.shards.config import SCREENS, ShardsConfig
-from pipelines.shards.files import FORMATS, PATCH_BYTES
-from pipelines.shards.rows import Shard, WriteShards, commit
-from pipelines.shards.survey import SCREENED, SHARES, UNUSABLE, SurveyImages, describe_unusable, refuse_unusable
+from pipelines.files import read_json
+from pipelines.inputs import ReadInputs
+from pipelines.runtime.local import run_pipeline
+from pipelines.runtime.options import add_workers, is_local, parse_flags, parse_levels
+from pipelines.shards.config import ENCODERS, SCREENS, ShardsConfig
+from pipelines.shards.dataset import WriteShards, commit_dataset
+from pipelines.shards.images import read_sources
+from pipelines.shards.plan import Corpus, Plan, list_corpus, plan_shards
+from pipelines.shards.shuffle import make_folder
+from pipelines.shards.survey import SurveyImages
 from q1net_core import storage
-from q1net_core.codecs.base import CODECS
-from q1net_core.codecs.places import PHASES
+from q1net_core.codecs.positions import PHASES
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 
-# The local runner shuffles in memory, and was seen to hold up to eight times the bytes of the patches.
-MEMORY_PER_BYTE = 16
+
+def survey_images(root: beam.Pipeline, config: ShardsConfig, corpus: Corpus) -> beam.PCollection[str]:
+    """The first pass; its elements are the uris of its files."""
+    return root | "Inputs" >> ReadInputs(corpus.files) | "Survey" >> SurveyImages(config, corpus.images)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A run before its work starts: the files that list its images, how many these are, and the folder of them all."""
+def write_dataset(
+    root: beam.Pipeline, config: ShardsConfig, plan: Plan, folder: str | None = None
+) -> beam.PCollection[str]:
+    """The second pass, with rows in a ``folder`` on their way where it runs on one machine.
 
-    input_files: list[str]
-    images: int
-    folder: str
-
-
-def build(root: beam.Pipeline, config: ShardsConfig, job: Job, rounds: int = 1) -> beam.PCollection[str]:
-    """The whole pipeline; its one output element is the uri of dataset.json."""
-    surveyed = root | "Inputs" >> sources.ReadInputs(job.input_files) | "Survey" >> SurveyImages(config, job.folder)
-    once = root | "Once" >> beam.Create([None])
-    refused = once | "RefuseUnusable" >> beam.Map(refuse_unusable, AsList(surveyed[UNUSABLE]), config.output)
-    images = AsDict(
-        surveyed["sources"]
-        | "Split" >> beam.Map(lambda source: source.split)
-        | "Count" >> beam.combiners.Count.PerElement()
-    )
-    written: list[beam.PCollection[Shard]] = []
-    for number in range(rounds):
-        after = AsList(written[-1] if written else refused)
-        label = f"Round{number + 1}"
-        written.append(surveyed["sources"] | label >> WriteShards(config, number, rounds, images, after))
-    shards = written | "Written" >> beam.Flatten()
-    return once | "Commit" >> beam.Map(commit, AsList(shards), images, AsList(surveyed[SCREENED]), config)
-
-
-def start(config: ShardsConfig) -> Job:
-    """Check the output, sweep away what a killed run left there, list the images.
-
-    Raises:
-        ConfigError: the codec is not installed; the output has a finished dataset, or files that are no run's remains.
+    Its one element is the uri of dataset.json.
     """
-    CODECS[config.codec].versions()
-    storage.ensure_writable(config.output)
-    if storage.exists(storage.join(config.output, "dataset.json")):
-        raise ConfigError(
-            f"output {config.output} already has a finished dataset (dataset.json); choose another, or delete it first"
-        )
-    images = list(sources.list_inputs([config.images]))
-    inputs = storage.join(config.output, "_inputs")
-    leftovers = [folder for split in SHARES if storage.exists(folder := storage.join(config.output, f"split={split}"))]
-    if leftovers and not storage.exists(inputs):
-        raise ConfigError(f"output has {leftovers[0]}, which no run of q1net shards left there; choose another output")
-    # _inputs goes last: as long as it is there, what lies beside it is known to be a killed run's.
-    for leftover in [*leftovers, storage.join(config.output, "unusable.json"), inputs]:
-        storage.remove(leftover)
-    files, count = sources.write_inputs(images, config.output)
-    shared = os.path.commonprefix([images[0].uri, images[-1].uri])  # noqa: RUF071 (cut at a slash below)
-    return Job(files, count, shared[: shared.rfind("/") + 1])
-
-
-def count_rounds(images: int, config: ShardsConfig, options: PipelineOptions) -> int:
-    """Rounds over the images: as many as keep the shuffle within half of this machine's memory, one on a cluster."""
-    size = images * config.patches_per_image * len(config.levels) * PATCH_BYTES
-    return max(1, -(-size * MEMORY_PER_BYTE // memory_bytes())) if runner.is_local(options) else 1
-
-
-def memory_bytes() -> int:
-    """The physical memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    shards = (
+        root
+        | "Files" >> beam.Create(plan.files)
+        | "ReadSources" >> beam.FlatMap(read_sources)
+        | "Spread" >> beam.Reshuffle()
+        | "WriteShards" >> WriteShards(config, plan.images, folder)
+    )
+    once = root | "Once" >> beam.Create([None])
+    return once | "Commit" >> beam.Map(commit_dataset, AsList(shards), plan.images, plan.screened, config)
 
 
 def make_shards(config: ShardsConfig, options: PipelineOptions) -> dict[str, Any]:
-    """Run to the commit; returns what dataset.json says.
+    """Run both passes to the commit; returns what dataset.json says.
 
     Raises:
-        ConfigError: before any work starts, or when the first pass found images that cannot be used.
+        ConfigError: before any work starts, or after the first pass, which found images that cannot be used.
     """
-    job = start(config)
-    rounds = count_rounds(job.images, config, options)
-    unusable = storage.join(config.output, "unusable.json")
-    passes = job.images * (1 + rounds)
+    corpus = list_corpus(config)
+    first = partial(survey_images, config=config, corpus=corpus)
+    run_pipeline(first, options, "shard_images", corpus.images, "image", with_model=False)
+    plan = plan_shards(config, corpus)
+    images = sum(plan.images.values())
+    folder = make_folder(config, images) if is_local(options) else None
     try:
-        runner.run_pipeline(
-            lambda root: build(root, config, job, rounds), options, "shard_images", passes, "image", with_model=False
-        )
-    except Exception as error:
-        if not storage.exists(unusable):
-            raise
-        raise ConfigError(describe_unusable(json.loads(tables.read_uri(unusable))["images"], unusable)) from error
-    dataset: dict[str, Any] = json.loads(tables.read_uri(storage.join(config.output, "dataset.json")))
-    return dataset
+        second = partial(write_dataset, config=config, plan=plan, folder=folder)
+        run_pipeline(second, options, "shard_images", images, "image", with_model=False)
+    finally:
+        if folder:
+            shutil.rmtree(folder)
+    return read_json(storage.join(config.output, "dataset.json"))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -132,7 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--codec", default=defaults.codec, choices=CODECS, help="codec (%(default)s)")
     parser.add_argument(
         "--levels",
-        type=runner.parse_levels,
+        type=parse_levels,
         default=(),
         metavar="LEVELS",
         help="such as 10-90:5 (all of the codec)",
@@ -142,7 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--phases", default=defaults.phases, choices=PHASES, help="of the block grid (%(default)s)")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of places and order (%(default)s)")
-    parser.add_argument("--format", default=defaults.format, choices=FORMATS, help="of the files (%(default)s)")
+    parser.add_argument("--format", default=defaults.format, choices=ENCODERS, help="of the files (%(default)s)")
     parser.add_argument(
         "--screen",
         default=defaults.screen,
@@ -153,12 +110,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rows-per-shard", type=int, default=defaults.rows_per_shard, metavar="N", help="about (%(default)s)"
     )
+    add_workers(parser)
     return parser
 
 
 def parse(argv: list[str]) -> tuple[ShardsConfig, PipelineOptions]:
     """Command line -> config and Beam's options."""
-    values, options = runner.parse_flags(make_parser(), argv)
+    values, options = parse_flags(make_parser(), argv)
     return ShardsConfig(**values), options
 
 

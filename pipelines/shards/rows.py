@@ -1,56 +1,72 @@
-"""The second pass of `q1net shards`: images are compressed, cut, and every row goes to its shard and its order inside.
+"""The second pass of `q1net shards`: images are compressed and cut, and every row is told its shard and order there.
 
-Both are a hash of seed, source, position and level, so nothing depends on who computes them.
+Rows of ``train`` are spread over all shards of the split, by a hash of seed, source, position and level. Images of the
+other splits stay whole, one after the other. So nothing depends on who computes it.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from hashlib import blake2b, sha256
-from operator import itemgetter
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-import PIL
-import pyarrow as pa
-from apache_beam.pvalue import AsDict, AsList
 
-from pipelines.audit import table as tables
 from pipelines.runtime import counters
 from pipelines.shards.config import ShardsConfig
-from pipelines.shards.files import FORMATS, ShardRows, to_table
-from pipelines.shards.survey import SHARES, Source, fingerprint_of, load_pixels
-from q1net_core import __version__, storage
-from q1net_core.codecs.base import CODECS
-from q1net_core.codecs.places import compress_places, draw_places
+from pipelines.shards.images import Source, fingerprint_of, load_pixels
+from q1net_core import storage
+from q1net_core.codecs.positions import compress_patches, draw_positions
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ImageError
 from q1net_core.images.decode import Limits
+from q1net_core.patches import IntArray
 from q1net_core.records import UInt8Array
 
+SHUFFLED = "train"
+
 Key = tuple[str, int]
+Keys = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
-    """One written file: its name below the output, its split, and how many rows it has of each level."""
+class ShardRows:
+    """Some rows of one image, packed: ``keys`` uint64 [N] are their order in the shard, ``places`` int [N, 2]."""
 
-    name: str
+    source: str
     split: str
-    rows: int
-    bytes: int
-    sha256: str
-    levels: Counter[int]
+    keys: Keys
+    levels: npt.NDArray[np.int16]
+    places: IntArray
+    patches: UInt8Array
 
 
-def count_shards(images: int, config: ShardsConfig) -> int:
+def count_shards(split: str, images: int, config: ShardsConfig) -> int:
     """How many shards a split of so many images has."""
-    return -(-images * config.patches_per_image * len(config.levels) // config.rows_per_shard)
+    if split == SHUFFLED:
+        return -(-images * config.rows_per_image // config.rows_per_shard)
+    return -(-images // images_per_shard(config))
 
 
-def row_keys(source: Source, config: ShardsConfig) -> npt.NDArray[np.uint64]:
-    """Where each row goes: uint64 [levels, places], a hash of seed, source, position and level (SplitMix64)."""
+def images_per_shard(config: ShardsConfig) -> int:
+    """How many images lie in one shard where they stay whole."""
+    return max(1, config.rows_per_shard // config.rows_per_image)
+
+
+def images_of_shard(key: Key, images: int, config: ShardsConfig) -> range:
+    """The positions of the images whose rows are in one shard, in a split of so many ``images``."""
+    split, number = key
+    if split == SHUFFLED:
+        return range(images)
+    together = images_per_shard(config)
+    return range(number * together, min((number + 1) * together, images))
+
+
+def hash_rows(source: Source, config: ShardsConfig) -> Keys:
+    """A hash of seed, source, position and level for every row: uint64 [levels, places].
+
+    It is SplitMix64, since 64 bits for each row can be had for some of the levels alone, and the order of the rows in
+    published shards hangs on it.
+    """
     name = f"{config.seed}:".encode() + source.name.encode(errors="surrogateescape")
     start = np.uint64(int.from_bytes(blake2b(name, digest_size=8).digest()))
     levels = np.array(config.levels, np.uint64)
@@ -61,146 +77,59 @@ def row_keys(source: Source, config: ShardsConfig) -> npt.NDArray[np.uint64]:
     return keys ^ keys >> np.uint64(31)
 
 
-def cut_rows(
-    source: Source,
-    images: dict[str, int],
-    _: list[Any],
-    config: ShardsConfig,
-    number: int,
-    rounds: int,
-) -> Iterator[tuple[Key, ShardRows]]:
-    """The rows of one image that belong to shards of round ``number``, one packed element for each such shard.
+def locate_rows(source: Source, images: int, config: ShardsConfig) -> tuple[IntArray, Keys]:
+    """Where each row of an image goes in a split of so many ``images``.
+
+    Returns:
+        number of its shard, int [levels, places], and order in the shard, uint64 [levels, places].
+    """
+    if source.split == SHUFFLED:
+        shards = count_shards(source.split, images, config)
+        keys = hash_rows(source, config)
+        return (keys % np.uint64(shards)).astype(np.intp), keys
+    shape = len(config.levels), config.patches_per_image
+    return np.full(shape, source.position // images_per_shard(config)), np.full(shape, source.position, np.uint64)
+
+
+def cut_rows(source: Source, images: dict[str, int], config: ShardsConfig) -> Iterator[tuple[Key, ShardRows]]:
+    """The rows of one image, one packed element for each shard that gets some.
 
     Raises:
         RuntimeError: the image is not what it was in the first pass.
     """
-    shards = count_shards(images[source.split], config)
-    if number < shards:
-        try:
-            pixels = load_pixels(storage.read_bytes(source.uri, Limits().max_bytes), config)
-        except ImageError as error:
-            raise RuntimeError(f"{source.uri} was usable before and is not any more: {error}") from error
-        if fingerprint_of(pixels) != source.fingerprint:
-            raise RuntimeError(f"{source.uri} changed while shards were made from it; start again")
-        yield from pack_rows(source, pixels, shards, config, number, rounds)
+    yield from pack_rows(source, reload_pixels(source, config), images[source.split], config)
     counters.inc("shard_images")
 
 
-def pack_rows(
-    source: Source, pixels: UInt8Array, shards: int, config: ShardsConfig, number: int = 0, rounds: int = 1
-) -> Iterator[tuple[Key, ShardRows]]:
-    """Draw places, compress what this round wants of them, and sort it by shard."""
+def reload_pixels(source: Source, config: ShardsConfig) -> UInt8Array:
+    """The pixels of an image of the first pass; raises RuntimeError if they are not the same any more."""
+    try:
+        pixels = load_pixels(storage.read_bytes(source.uri, Limits().max_bytes), config)
+    except ImageError as error:
+        raise RuntimeError(f"{source.uri} was usable before and is not any more: {error}") from error
+    if fingerprint_of(pixels) != source.fingerprint:
+        raise RuntimeError(f"{source.uri} changed while shards were made from it; start again")
+    return pixels
+
+
+def pack_rows(source: Source, pixels: UInt8Array, images: int, config: ShardsConfig) -> Iterator[tuple[Key, ShardRows]]:
+    """Draw places, compress them at every level, and sort the rows by shard, in a split of so many ``images``."""
     rng = np.random.default_rng([config.seed, int(source.fingerprint[:16], 16)])
-    places = draw_places(rng, pixels, config.patches_per_image, config.phases)
+    places = draw_positions(rng, pixels, config.patches_per_image, config.phases)
     levels = np.array(config.levels, np.intp)
-    keys = row_keys(source, config)
-    shard_of = (keys % np.uint64(shards)).astype(np.intp)
-    wanted = shard_of % rounds == number
+    if source.split != SHUFFLED:
+        places, levels = places[np.lexsort(places.T[::-1])], np.sort(levels)
+    shards, keys = locate_rows(source, images, config)
+    shard_of = shards.ravel()
     with counters.timed("compress_usec"):
-        patches = compress_places(pixels, places, levels, wanted, CODECS[config.codec])
+        wanted = np.ones((len(levels), len(places)), bool)
+        patches = compress_patches(pixels, places, levels, wanted, CODECS[config.codec])
     counters.inc("shard_rows", len(patches))
-    level_rows, place_rows = np.nonzero(wanted)
-    shard_rows = shard_of[wanted]
-    order = np.argsort(shard_rows, kind="stable")
-    starts = np.flatnonzero(np.diff(shard_rows[order], prepend=-1))
+    order = np.argsort(shard_of, kind="stable")
+    starts = np.flatnonzero(np.diff(shard_of[order], prepend=-1))
     name = storage.printable_uri(source.name)
-    for rows in np.split(order, starts[1:]) if len(order) else ():
-        yield (
-            (source.split, int(shard_rows[rows[0]])),
-            ShardRows(
-                name,
-                source.split,
-                keys[wanted][rows],
-                levels[level_rows[rows]].astype(np.int16),
-                places[place_rows[rows]],
-                patches[rows],
-            ),
-        )
-
-
-def write_shard(grouped: tuple[Key, Iterable[ShardRows]], images: dict[str, int], config: ShardsConfig) -> Shard:
-    """Write one shard; a retry writes the same bytes to the same name."""
-    (split, number), packed = grouped
-    table = to_table(packed)
-    content = FORMATS[config.format](table)
-    shards = count_shards(images[split], config)
-    name = f"split={split}/part-{number:05d}-of-{shards:05d}.{config.format}"
-    storage.write_bytes(storage.join(config.output, name), content)
-    levels = Counter(table["level"].to_pylist())
-    return Shard(name, split, len(table), len(content), sha256(content).hexdigest(), levels)
-
-
-def versions_of(config: ShardsConfig) -> dict[str, str]:
-    """The libraries that pixels and files depend on, where this runs."""
-    return {
-        "q1net": __version__,
-        "pillow": PIL.__version__,
-        **CODECS[config.codec].versions(),
-        "numpy": np.__version__,
-        "pyarrow": pa.__version__,
-        "beam": beam.__version__,
-    }
-
-
-def commit(
-    _: None, shards: list[Shard], images: dict[str, int], screened: list[dict[str, Any]], config: ShardsConfig
-) -> str:
-    """Check that every row is there, then write dataset.json, last.
-
-    Raises:
-        RuntimeError: rows are missing or doubled, or no image is left; nothing is committed.
-    """
-    if not images:
-        raise RuntimeError(f"all {len(screened)} images were JPEG compressed before and dropped; nothing is committed")
-    counts = {split: Counter[int]() for split in SHARES}
-    for shard in shards:
-        counts[shard.split].update(shard.levels)
-    for split, levels in counts.items():
-        expected = images.get(split, 0) * config.patches_per_image
-        wrong = {level: levels[level] for level in config.levels if levels[level] != expected}
-        if wrong:
-            level, rows = next(iter(wrong.items()))
-            raise RuntimeError(
-                f"split {split} has {rows} rows of level {level} instead of {expected}; nothing is committed, "
-                "start again"
-            )
-    splits = {
-        split: {
-            "images": images.get(split, 0),
-            "rows": levels.total(),
-            "rows_by_level": {str(level): levels[level] for level in config.levels},
-        }
-        for split, levels in counts.items()
-    }
-    files = [
-        {"name": shard.name, "rows": shard.rows, "bytes": shard.bytes, "sha256": shard.sha256}
-        for shard in sorted(shards, key=lambda shard: shard.name)
-    ]
-    about = {"seed": config.seed, "arguments": asdict(config), "versions": versions_of(config)}
-    uri = storage.join(config.output, "dataset.json")
-    tables.write_json(
-        uri, about | {"splits": splits, "screened": sorted(screened, key=itemgetter("uri")), "files": files}
-    )
-    return uri
-
-
-class WriteShards(beam.PTransform):
-    """Source -> Shard: the files of one round.
-
-    Args:
-        images: side input, how many images each split has.
-        after: side input that must be complete before this round starts, so that rounds do not share memory.
-    """
-
-    def __init__(self, config: ShardsConfig, number: int, rounds: int, images: AsDict, after: AsList) -> None:
-        super().__init__()
-        self.config, self.number, self.rounds, self.images, self.after = config, number, rounds, images, after
-
-    def expand(self, images: beam.PCollection[Source]) -> beam.PCollection[Shard]:
-        """One output, in no order."""
-        return (
-            images
-            | "CutRows" >> beam.FlatMap(cut_rows, self.images, self.after, self.config, self.number, self.rounds)
-            | "ByShard" >> beam.GroupByKey()
-            | "WriteShard" >> beam.Map(write_shard, self.images, self.config)
-        )
+    for rows in np.split(order, starts[1:]):
+        level, place = np.divmod(rows, len(places))
+        key = source.split, int(shard_of[rows[0]])
+        of_levels = levels[level].astype(np.int16)
+        yield key, ShardRows(name, source.split, keys.ravel()[rows], of_levels, places[place], patches[rows])

@@ -1,172 +1,118 @@
-"""The first pass of `q1net shards`: every image is looked at; what cannot be used is named, the others get a split."""
+"""The first pass of `q1net shards`: every image is looked at, and what was found is written, one line an image."""
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from hashlib import sha256
-from typing import Any
+from collections.abc import Iterable
+from hashlib import blake2b
 
 import apache_beam as beam
-from apache_beam.pvalue import TaggedOutput
 
-from pipelines.audit import table as tables
+from pipelines.files import write_json
 from pipelines.runtime import counters
 from pipelines.shards.config import ShardsConfig
+from pipelines.shards.images import Finding, fingerprint_of, load_pixels, read_lines, write_lines
 from pipelines.transforms import FINISHED, Encoded, ReadImages
 from q1net_core import storage
-from q1net_core.codecs.base import CODECS
-from q1net_core.codecs.places import check_room
-from q1net_core.errors import ImageError
-from q1net_core.images.decode import decode
+from q1net_core.errors import ConfigError, ImageError
 from q1net_core.lattice.estimate import estimate_lattice
-from q1net_core.records import ImageRecord, ListedImage, Status, UInt8Array
+from q1net_core.records import ImageRecord, ListedImage
 
-# Shares of an unknown corpus, as the paper splits DIV2K: 700, 100, 100.
-SHARES = {"train": 7, "valid": 1, "test": 1}
-DIV2K = re.compile(r"(?:^|/)DIV2K_(train|valid)_[^/]+/(?:.*/)?(\d{4})(?:x\d+\w*)?\.\w+$")
-# Lossless AVIF exists, but is not told from lossy before all of it is parsed.
-LOSSY_FORMATS = ("JPEG", "MPO", "AVIF")
-UNUSABLE = "unusable"
-SCREENED = "screened"
+FINDINGS_PER_FILE = 50_000
 UNUSABLE_SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A usable image: its ``name`` inside the corpus, its pixels' sha256, and its split once that is known."""
-
-    uri: str
-    name: str
-    fingerprint: str
-    split: str = ""
-
-
-def fingerprint_of(pixels: UInt8Array) -> str:
-    """What makes two images the same picture, whatever their files: sha256 of size and pixels."""
-    return sha256(b"%dx%d:" % pixels.shape[1::-1] + pixels.tobytes()).hexdigest()
-
-
-def div2k_split(uri: str) -> str | None:
-    """The split of an image of DIV2K, also of its downscaled versions: 0001-0700, 0701-0800, 0801-0900."""
-    found = DIV2K.search(uri)
-    number = int(found[2]) if found else 0
-    if found and found[1] == "valid" and 801 <= number <= 900:
-        return "test"
-    if found and found[1] == "train" and 1 <= number <= 800:
-        return "train" if number <= 700 else "valid"
-    return None
-
-
-def choose_split(fingerprint: str, uris: Iterable[str]) -> str:
-    """The one split of all images with the same pixels: DIV2K's if one of them is of it, else by their hash."""
-    known = [split for split in map(div2k_split, sorted(uris)) if split]
-    if known:
-        return known[0]
-    share = int(fingerprint[:16], 16) % sum(SHARES.values())
-    return [split for split, parts in SHARES.items() for _ in range(parts)][share]
-
-
-def assign_split(same: tuple[str, Iterable[Source]]) -> Iterator[Source]:
-    """Images with the same pixels -> the same, each with its split."""
-    fingerprint, images = same
-    images = list(images)
-    split = choose_split(fingerprint, [image.uri for image in images])
-    for image in images:
-        yield replace(image, split=split)
-
-
-def is_lossy(format: str, encoded: bytes) -> bool:
-    """Whether a file's format loses quality; of WebP, whether its picture is a ``VP8`` and not a ``VP8L`` chunk."""
-    return format in LOSSY_FORMATS or (format == "WEBP" and b"VP8 " in riff_chunks(encoded))
-
-
-def riff_chunks(encoded: bytes) -> Iterator[bytes]:
-    """The names of a RIFF file's chunks."""
-    start = 12
-    while start < len(encoded):
-        yield encoded[start : start + 4]
-        length = int.from_bytes(encoded[start + 4 : start + 8], "little")
-        start += 8 + length + length % 2
-
-
-def load_pixels(encoded: bytes, config: ShardsConfig) -> UInt8Array:
-    """Decode an image that shards can be cut from; raises ImageError for any other."""
-    decoded = decode(encoded)
-    if is_lossy(decoded.format, encoded):
-        raise ImageError(Status.UNSUPPORTED, f"image is {decoded.format}; expected a lossless one, never compressed")
-    check_room(decoded.pixels, config.patches_per_image, config.phases)
-    codec = CODECS[config.codec]
-    if codec.geometry is None:
-        codec.check_size(decoded.pixels)
-    return decoded.pixels
-
-
-def survey(image: Encoded, config: ShardsConfig, folder: str) -> Iterator[Any]:
-    """An image -> a Source; or, on the output UNUSABLE, its uri and why it cannot be used.
-
-    An image with the lattice of an earlier compression is named on the output SCREENED, and is no Source if it is to be
-    dropped: it would teach that compressed pixels are not.
-    """
+def survey(image: Encoded, config: ShardsConfig) -> Finding:
+    """Decode one image and look for an earlier JPEG compression: it would teach that compressed pixels are not."""
     listed, encoded = image
     try:
         pixels = load_pixels(encoded, config)
         lattice = estimate_lattice(pixels)
-        if lattice.quality is not None:
-            found = {"uri": storage.printable_uri(listed.uri), "quality": lattice.quality, "match": lattice.match}
-            yield TaggedOutput(SCREENED, found)
-        if lattice.quality is None or config.screen != "drop":
-            yield Source(listed.uri, listed.uri.removeprefix(folder), fingerprint_of(pixels))
+        finding = Finding(listed.uri, fingerprint_of(pixels), quality=lattice.quality, match=lattice.match)
     except ImageError as error:
-        yield TaggedOutput(UNUSABLE, (listed.uri, f"{error.status}: {error}"))
+        finding = Finding(listed.uri, error=f"{error.status}: {error}")
     counters.inc("shard_images")
+    return finding
 
 
-def describe_failure(record: ImageRecord) -> tuple[str, str]:
-    """An image that could not be read -> its uri and why."""
-    return record.image.uri, f"{record.status}: {record.error}"
+def describe_failure(record: ImageRecord) -> Finding:
+    """The finding of an image that could not be read."""
+    return Finding(record.image.uri, error=f"{record.status}: {record.error}")
 
 
-def refuse_unusable(_: None, unusable: list[tuple[str, str]], output: str) -> None:
-    """List all unusable images in unusable.json and stop the run, if there are any."""
-    if unusable:
-        images = [{"uri": storage.printable_uri(uri), "error": error} for uri, error in sorted(unusable)]
-        tables.write_json(storage.join(output, "unusable.json"), {"images": images})
-        raise RuntimeError(f"{len(images)} images cannot be used, the first is {images[0]['uri']}")
+def findings_uri(output: str, number: int, files: int) -> str:
+    """Where one file of findings is."""
+    return storage.join(output, "_survey", f"findings-{number:05d}-of-{files:05d}.jsonl")
 
 
-def describe_unusable(images: list[dict[str, str]], uri: str) -> str:
-    """Which images stopped the run, and what to do about it."""
+def count_files(images: int) -> int:
+    """How many files hold the findings of so many images."""
+    return -(-images // FINDINGS_PER_FILE)
+
+
+def file_of(finding: Finding, files: int) -> int:
+    """Which file a finding belongs to: depends on the uri alone, so a retry writes the same files."""
+    digest = blake2b(finding.uri.encode(errors="surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest) % files
+
+
+def write_findings(numbered: tuple[int, Iterable[Finding]], output: str, files: int) -> str:
+    """Write one file of findings in order of their uris; returns the file's uri."""
+    number, findings = numbered
+    return write_lines(findings_uri(output, number, files), sorted(findings, key=lambda finding: finding.uri))
+
+
+def read_findings(output: str, images: int) -> list[Finding]:
+    """All that the first pass found.
+
+    Raises:
+        RuntimeError: there are not as many findings as images.
+    """
+    files = count_files(images)
+    findings = [
+        Finding(**fields) for number in range(files) for fields in read_lines(findings_uri(output, number, files))
+    ]
+    if len(findings) != images:
+        raise RuntimeError(f"the first pass found out about {len(findings)} of {images} images; start again")
+    return findings
+
+
+def refuse_unusable(findings: Iterable[Finding], output: str) -> None:
+    """List all unusable images in unusable.json and stop the run, if there are any.
+
+    Raises:
+        ConfigError: some images cannot be used.
+    """
+    unusable = sorted((finding for finding in findings if finding.error), key=lambda finding: finding.uri)
+    if not unusable:
+        return
+    images = [{"uri": storage.printable_uri(finding.uri), "error": finding.error} for finding in unusable]
+    uri = storage.join(output, "unusable.json")
+    write_json(uri, {"images": images})
     shown = [f"  {image['uri']}: {image['error']}" for image in images[:UNUSABLE_SHOWN]]
     more = [f"  and {len(images) - len(shown)} more, in {uri}"] if len(images) > len(shown) else []
-    return "\n".join(
-        [
-            f"{len(images)} images cannot be used; mend or remove them and start again (nothing is skipped):",
-            *shown,
-            *more,
-        ]
-    )
+    head = f"{len(images)} images cannot be used; mend or remove them and start again (nothing is skipped):"
+    raise ConfigError("\n".join([head, *shown, *more]))
 
 
 class SurveyImages(beam.PTransform):
-    """ListedImage -> Source with its split; on UNUSABLE uri and reason, on SCREENED what was compressed before."""
+    """ListedImage -> files of findings, one line for each image, usable or not; the elements are the files' uris.
 
-    def __init__(self, config: ShardsConfig, folder: str) -> None:
+    Args:
+        config: what the images are wanted for; files go below its output.
+        images: how many images there are.
+    """
+
+    def __init__(self, config: ShardsConfig, images: int) -> None:
         super().__init__()
-        self.config, self.folder = config, folder
+        self.config, self.files = config, count_files(images)
 
-    def expand(self, images: beam.PCollection[ListedImage]) -> Any:
-        """Three outputs, ``sources``, UNUSABLE and SCREENED."""
+    def expand(self, images: beam.PCollection[ListedImage]) -> beam.PCollection[str]:
+        """One output, in no order."""
         read = images | "ReadImages" >> ReadImages()
-        surveyed = read.read | "Survey" >> beam.FlatMap(survey, self.config, self.folder).with_outputs(
-            UNUSABLE, SCREENED, main="usable"
+        surveyed = read.read | "Survey" >> beam.Map(survey, self.config)
+        unread = read[FINISHED] | "DescribeFailure" >> beam.Map(describe_failure)
+        return (
+            (surveyed, unread)
+            | "Findings" >> beam.Flatten()
+            | "ByFile" >> beam.WithKeys(file_of, self.files)
+            | "GroupByFile" >> beam.GroupByKey()
+            | "WriteFindings" >> beam.Map(write_findings, self.config.output, self.files)
         )
-        unread = read[FINISHED] | "Describe" >> beam.Map(describe_failure)
-        usable = (
-            surveyed.usable
-            | "ByPixels" >> beam.Map(lambda source: (source.fingerprint, source)).with_output_types(tuple[str, Source])
-            | "SamePixels" >> beam.GroupByKey()
-            | "AssignSplit" >> beam.FlatMap(assign_split)
-            | "Spread" >> beam.Reshuffle()
-        )
-        unusable = (unread, surveyed[UNUSABLE]) | "Unusable" >> beam.Flatten()
-        return {"sources": usable, UNUSABLE: unusable, SCREENED: surveyed[SCREENED]}

@@ -11,15 +11,15 @@ from types import ModuleType
 
 import numpy as np
 
+from q1net_core.arrays import UInt8Array
 from q1net_core.errors import ConfigError
-from q1net_core.records import UInt8Array
 
 # Constant rate factors, the worst first.
 CRF = range(51, -1, -1)
 # x265 gives a smaller picture smaller coding units, which it then refuses for long ones; 4:2:0 halves both sides.
 LEAST_SIDE = 64
-# What x264 takes.
-MAX_SIDE = 16_384
+# What x264 takes; x265 as well, for one limit.
+MAX_VIDEO_SIDE = 16_384
 # One thread, and no word on stderr: images are compressed side by side.
 X265_PARAMS = "log-level=error:pools=none:frame-threads=1"
 

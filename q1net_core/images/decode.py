@@ -1,24 +1,27 @@
 """Encoded bytes to pixels, within limits, whatever the bytes are.
 
-Layer: no keras, no beam, no pyarrow. Pillow decodes; ``sniff`` and ``decode_guards`` decide what Pillow gets to see.
+Layer: no keras, no beam, no pyarrow. Pillow decodes; ``sniff`` and ``guards`` decide what Pillow gets to see.
 """
 
 import re
-import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, cast
 
 import numpy as np
 from PIL import Image, ImageStat
 
+from q1net_core.arrays import UInt8Array
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.images.guards import FORMATS, check_size
+from q1net_core.images.guards.bounds import check_size
+from q1net_core.images.guards.table import DECODERS
 from q1net_core.images.sniff import sniff_format
-from q1net_core.records import DecodedImage, Status, UInt8Array
+from q1net_core.jpeg.markers import ColourSpace, read_start
+from q1net_core.records import DecodedImage, Status
+
+# Pillow warns of what it can do without; a file that it cannot decode is an error. For the whole process, because
+# warnings.catch_warnings is not safe with threads.
+warnings.filterwarnings("ignore", category=Warning, module=r"PIL\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +67,17 @@ def decode(encoded: bytes, limits: Limits = Limits()) -> DecodedImage:
             Status.TOO_LARGE, f"the file has {len(encoded)} bytes, expected at most max_bytes={limits.max_bytes}"
         )
     kind = sniff_format(encoded)
-    if kind not in FORMATS:
-        raise ImageError(Status.UNSUPPORTED, f"the content is {kind}, expected one of {', '.join(FORMATS)}")
-    guard, opener = FORMATS[kind]
+    if kind not in DECODERS:
+        raise ImageError(Status.UNSUPPORTED, f"the content is {kind}, expected one of {', '.join(DECODERS)}")
+    decoder = DECODERS[kind]
     try:
-        with _pillow_warnings_ignored():
-            guarded, name = guard(encoded, limits.max_pixels)
-            image = opener(BytesIO(guarded))
-            check_size(kind, *image.size, limits.max_pixels)
-            mode = image.mode
-            image.load()
-            coded = _coded_pixels(image) if name in ("JPEG", "MPO") else None
-            return DecodedImage(pixels=_rgb_pixels(image, kind), format=name, mode=mode, coded=coded)
+        guarded, name = decoder.guard(encoded, limits.max_pixels)
+        image = decoder.open(BytesIO(guarded))
+        check_size(kind, *image.size, limits.max_pixels)
+        mode = image.mode
+        image.load()
+        coded = _coded_luma(image, read_start(guarded).colour_space) if kind == "JPEG" else None
+        return DecodedImage(pixels=_rgb_pixels(image, kind), format=name, mode=mode, coded=coded)
     except ImageError:
         raise
     except MemoryError as error:
@@ -114,40 +116,14 @@ def _rgb_pixels(image: Image.Image, kind: str) -> UInt8Array:
     return np.asarray(image)
 
 
-def _coded_pixels(image: Image.Image) -> UInt8Array | None:
-    """DecodedImage.coded of a JPEG: None where it was coded as grey or YCbCr."""
-    transform = image.info.get("adobe_transform")
-    if image.mode == "CMYK" and transform == 2:
-        # YCCK. Adobe stores inverted inks, so that C, M and Y as Pillow gives them are the R, G and B of that YCbCr.
-        return np.ascontiguousarray(np.asarray(image)[:, :, :3])
-    names = "".join(chr(name) for name, *_ in getattr(image, "layer", ()))
-    # When libjpeg takes three planes for R, G and B.
-    is_rgb = image.mode == "RGB" and "jfif" not in image.info and (transform == 0 or names == "RGB")
-    if image.mode != "CMYK" and not is_rgb:
-        return None
-    busiest = int(np.argmax(ImageStat.Stat(image).var))
-    return np.repeat(np.asarray(image.getchannel(busiest))[:, :, np.newaxis], 3, axis=2)
-
-
-_quiet_lock = threading.Lock()
-_quiet_depth = 0
-_QUIET_FILTER = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-
-
-@contextmanager
-def _pillow_warnings_ignored() -> Iterator[None]:
-    # warnings.catch_warnings swaps the whole filter list and so is not safe with threads. This adds one filter that
-    # concerns Pillow's modules only, while at least one thread decodes.
-    global _quiet_depth
-    with _quiet_lock:
-        _quiet_depth += 1
-        if not warnings.filters or warnings.filters[0] != _QUIET_FILTER:
-            warnings.filterwarnings("ignore", category=Warning, module=r"PIL\.")
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_depth -= 1
-            filters = cast("list[Any]", warnings.filters)
-            if not _quiet_depth and _QUIET_FILTER in filters:
-                filters.remove(_QUIET_FILTER)
+def _coded_luma(image: Image.Image, colour_space: ColourSpace) -> UInt8Array | None:
+    """DecodedImage.coded of a JPEG."""
+    if colour_space is ColourSpace.YCCK:
+        # Adobe stores inverted inks, so that C, M and Y as Pillow gives them are the R, G and B of that YCbCr.
+        rgb = Image.merge("RGB", image.split()[:3])
+        luma, planes = np.array(rgb.convert("L")), np.asarray(rgb)
+        luma[((planes == 0) | (planes == 255)).any(axis=2)] = 0
+        return luma
+    if colour_space in (ColourSpace.RGB, ColourSpace.CMYK):
+        return np.asarray(image.getchannel(int(np.argmax(ImageStat.Stat(image).var))))
+    return None

@@ -6,20 +6,33 @@ Layer: standard library and numpy; no keras, no beam, no pyarrow.
 
 - ``exact``: every table is libjpeg's own for one level; that level is the quality.
 - ``exact_luma``: only the luma table is; its level is the quality, the chroma's own may be in ``chroma_quality``.
-- ``photoshop``, ``save_for_web``, ``mozjpeg``: every table is this encoder's; ``photoshop_level`` and
-  ``mozjpeg_quality`` say which setting. The quality is the libjpeg level nearest to the luma table.
+- ``photoshop``, ``save_for_web``, ``mozjpeg``: every table is this encoder's. The quality is the libjpeg level nearest
+  to the luma table.
 - ``custom``: anything else, quality likewise.
 
 Earlier names win: at quality 100 mozjpeg and libjpeg write the same tables, so that is ``exact``.
 """
 
 import hashlib
-import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from itertools import islice
 from operator import itemgetter
 
+from q1net_core.jpeg.markers import (
+    DNL,
+    DQT,
+    EOI,
+    LOSSLESS_FRAMES,
+    MAX_SEGMENTS,
+    PROGRESSIVE_FRAMES,
+    SOI,
+    SOS,
+    ColourSpace,
+    Frame,
+    iter_segments,
+    read_start,
+)
 from q1net_core.jpeg.tables import (
     PHOTOSHOP_TABLES,
     SAVE_FOR_WEB_TABLES,
@@ -28,7 +41,7 @@ from q1net_core.jpeg.tables import (
     find_chroma_levels,
     find_luma_levels,
     find_mozjpeg_levels,
-    fit_luma_quality,
+    fit_quality,
 )
 from q1net_core.records import JpegHeader
 
@@ -47,45 +60,11 @@ SUBSAMPLINGS = {
 # As many as libjpeg takes; the standard allows 255.
 MAX_COMPONENTS = 10
 
-SOI, EOI, SOS, DQT, DNL, APP0, APP14 = 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xE0, 0xEE
-# Lossless frames (0xC3, 0xC7, 0xCB, 0xCF) are left out: they quantize nothing, so there is no quality to tell.
-PROGRESSIVE_FRAMES = {0xC2, 0xC6, 0xCA, 0xCE}
-FRAMES = {0xC0, 0xC1, 0xC5, 0xC9, 0xCD} | PROGRESSIVE_FRAMES
-# Zero bytes (stuffing), restarts, fill bytes and reserved codes are no markers, so one search crosses a whole scan.
-MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
+# Where the chroma components stand, by the colour space; elsewhere there is none.
+CHROMA = {ColourSpace.YCBCR: (1, 2), ColourSpace.YCCK: (1, 2)}
 
 _to_natural = itemgetter(*(ZIGZAG.index(i) for i in range(64)))
 _to_zigzag = itemgetter(*ZIGZAG)
-
-
-@dataclass(frozen=True, slots=True)
-class _Component:
-    ident: int
-    across: int
-    down: int
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    progressive: bool
-    precision: int
-    height: int
-    width: int
-    components: tuple[_Component, ...]
-
-
-def _iter_segments(encoded: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and payload of each complete segment between the first SOI and its EOI; entropy-coded data is skipped."""
-    position = 2
-    while found := MARKER.search(encoded, position):
-        position = found.end()
-        marker = encoded[position - 1]
-        length = int.from_bytes(encoded[position : position + 2])
-        if marker in (SOI, EOI) or length < 2 or position + length > len(encoded):
-            return
-        yield marker, encoded[position + 2 : position + length]
-        position += length
 
 
 def _read_tables(payload: bytes) -> Iterator[tuple[int, Table]]:
@@ -101,29 +80,10 @@ def _read_tables(payload: bytes) -> Iterator[tuple[int, Table]]:
         position = end
 
 
-def _read_frame(marker: int, payload: bytes) -> _Frame | None:
-    """A frame header (T.81 B.2.2), or None if it is incomplete or impossible."""
-    if len(payload) < 6:
-        return None
-    precision, height, width, count = struct.unpack_from(">BHHB", payload)
-    if not 1 <= count <= MAX_COMPONENTS or len(payload) < 6 + 3 * count:
-        return None
-    components = tuple(
-        _Component(ident, sampling >> 4, sampling & 15, slot)
-        for ident, sampling, slot in struct.iter_unpack("3B", payload[6 : 6 + 3 * count])
-    )
-    if any(not (1 <= part.across <= 4 and 1 <= part.down <= 4) for part in components):
-        return None
-    return _Frame(marker in PROGRESSIVE_FRAMES, precision, height, width, components)
-
-
-def _find_chroma(components: tuple[_Component, ...], jfif: bool, transform: int | None) -> tuple[int, ...]:
-    """Places of the chroma components; none in grey, RGB and CMYK. Colour spaces are guessed as libjpeg does."""
-    if len(components) == 3:
-        named_rgb = bytes(part.ident for part in components) == b"RGB"
-        coded_rgb = not jfif and (named_rgb if transform is None else transform == 0)
-        return () if coded_rgb else (1, 2)
-    return (1, 2) if len(components) == 4 and transform else ()
+def _is_possible(frame: Frame) -> bool:
+    """Whether libjpeg takes such components."""
+    complete = 1 <= frame.count <= MAX_COMPONENTS and len(frame.components) == frame.count
+    return complete and all(1 <= part.across <= 4 and 1 <= part.down <= 4 for part in frame.components)
 
 
 def name_subsampling(factors: tuple[tuple[int, int], ...]) -> str:
@@ -168,7 +128,8 @@ def _judge(luma: list[Table], chroma: list[Table]) -> tuple[int, str, int | None
     if luma_quality is not None:
         match = "exact" if not chroma or chroma_quality == luma_quality else "exact_luma"
         return luma_quality, match, luma_quality, chroma_quality
-    quality = fit_luma_quality(luma[0])
+    # A step of 0 is forbidden, yet a broken file can say it.
+    quality = fit_quality([max(step, 1) for step in luma[0]])
     for match, pairs in FAMILIES.items():
         for pair in pairs.values():
             if set(luma) == {pair.luma} and set(chroma) <= {pair.chroma}:
@@ -192,49 +153,46 @@ def read_jpeg_header(encoded: bytes) -> JpegHeader | None:
     """
     if not encoded.startswith(b"\xff\xd8"):
         return None
-    frame: _Frame | None = None
-    jfif, transform, scans = False, None, 0
+    frame, colour_space = read_start(encoded)
+    # Lossless frames quantize nothing, so there is no quality to tell.
+    if frame is None or frame.marker in LOSSLESS_FRAMES or not _is_possible(frame):
+        return None
+    components, height, scans = frame.components, frame.height, 0
     slots: dict[int, Table] = {}
     in_force: dict[int, Table] = {}
-    for marker, payload in _iter_segments(encoded):
+    for marker, start, end in islice(iter_segments(encoded), MAX_SEGMENTS):
+        if marker in (SOI, EOI) or end < start or end > len(encoded):
+            break
+        payload = encoded[start:end]
         if marker == DQT:
             slots.update(_read_tables(payload))
-        elif marker in FRAMES and frame is None:
-            frame = _read_frame(marker, payload)
-        elif marker == APP0:
-            jfif = jfif or payload.startswith(b"JFIF\0")
-        elif marker == APP14 and payload.startswith(b"Adobe") and len(payload) >= 12:
-            transform = payload[11]
-        elif marker == DNL and frame is not None and frame.height == 0 and len(payload) >= 2:
-            frame = replace(frame, height=int.from_bytes(payload[:2]))
+        elif marker == DNL and height == 0 and len(payload) >= 2:
+            height = int.from_bytes(payload[:2])
         elif marker == SOS:
             scans += 1
-            if frame is not None and len(in_force) < len(frame.components):
+            if len(in_force) < len(components):
                 scanned = payload[1 : 1 + 2 * payload[0] : 2] if payload else b""
-                for place, part in enumerate(frame.components):
+                for index, part in enumerate(components):
                     if part.ident in scanned and part.slot in slots:
-                        in_force.setdefault(place, slots[part.slot])
-    if frame is None:
-        return None
-    components = frame.components
-    used = [in_force.get(place) or slots.get(part.slot) for place, part in enumerate(components)]
+                        in_force.setdefault(index, slots[part.slot])
+    used = [in_force.get(index) or slots.get(part.slot) for index, part in enumerate(components)]
     found = [table for table in used if table is not None]
     if len(found) < len(components):
         return None
-    chroma = _find_chroma(components, jfif, transform)
+    chroma = CHROMA.get(colour_space, ())
     quality, match, luma_quality, chroma_quality = _judge(
-        [table for place, table in enumerate(found) if place not in chroma],
-        [found[place] for place in chroma],
+        [table for index, table in enumerate(found) if index not in chroma],
+        [found[index] for index in chroma],
     )
     tables = tuple(
         table for _, table in dict.fromkeys((part.slot, table) for part, table in zip(components, found, strict=True))
     )
     return JpegHeader(
         width=frame.width,
-        height=frame.height,
+        height=height,
         components=len(components),
         precision=frame.precision,
-        progressive=frame.progressive,
+        progressive=frame.marker in PROGRESSIVE_FRAMES,
         subsampling=name_subsampling(tuple((part.across, part.down) for part in components)),
         scans=scans,
         tables=tables,
@@ -244,15 +202,3 @@ def read_jpeg_header(encoded: bytes) -> JpegHeader | None:
         luma_quality=luma_quality,
         chroma_quality=chroma_quality,
     )
-
-
-def photoshop_level(header: JpegHeader) -> int | None:
-    """Photoshop's own setting 0-12 of a header whose match is ``photoshop``, else None."""
-    if header.match != "photoshop":
-        return None
-    return next(level for level, pair in PHOTOSHOP_TABLES.items() if pair.luma == header.tables[0])
-
-
-def mozjpeg_quality(header: JpegHeader) -> int | None:
-    """The setting 1-100 given to mozjpeg, by the luma table of a header whose match is ``mozjpeg``, else None."""
-    return max(find_mozjpeg_levels(header.tables[0])) if header.match == "mozjpeg" else None

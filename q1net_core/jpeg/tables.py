@@ -7,25 +7,25 @@ Every table has 64 steps in natural (row) order. The numbers lie in ``data/quant
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
+from q1net_core.arrays import Float64Array, IntArray
 from q1net_core.errors import ConfigError
 
-IntArray = npt.NDArray[np.int64]
 Table = tuple[int, ...]
 
-LEVELS = range(1, 101)
+JPEG_QUALITIES = range(1, 101)
 # The k-th step of a table as JPEG files store it is step ZIGZAG[k] in natural order (ITU-T T.81, figure 5):
 # diagonal by diagonal, the odd ones downwards.
 ZIGZAG: Table = tuple(sorted(range(64), key=lambda i: (i // 8 + i % 8, (i // 8 if (i // 8 + i % 8) % 2 else i % 8))))
-LOWEST_FREQUENCIES = ZIGZAG[:10]
+# The frequencies that decide which libjpeg quality is nearest to a table: they decide what is visible.
+LOWEST_FREQUENCIES = 10
 EXTENDED_LIMIT = 32767
 
 
@@ -39,7 +39,7 @@ class TablePair:
 
 
 def _read_only(table: list[int]) -> IntArray:
-    array = np.array(table, np.int64)
+    array = np.array(table, np.intp)
     array.setflags(write=False)
     return array
 
@@ -65,19 +65,19 @@ SAVE_FOR_WEB_TABLES = _read_pairs(_DATA["save_for_web"])
 
 
 def scale_table(base: IntArray, quality: int, *, baseline: bool = True) -> IntArray:
-    """Scale the table of quality 50 to ``quality``: int64 [64] -> int64 [64], as libjpeg does (jcparam.c).
+    """Scale the table of quality 50 to ``quality``: int [64] -> int [64], as libjpeg does (jcparam.c).
 
     Steps end at 255 (``baseline``, what Pillow and most programs ask for) or at 32767 (what ``cjpeg`` writes).
     Raises ConfigError if quality is not in 1-100.
     """
-    if quality not in LEVELS:
-        raise ConfigError(f"quality is {quality!r}; expected an integer from {LEVELS[0]} to {LEVELS[-1]}")
+    if quality not in JPEG_QUALITIES:
+        raise ConfigError(f"quality is {quality!r}; expected an integer from 1 to 100")
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return np.clip((base * percent + 50) // 100, 1, 255 if baseline else EXTENDED_LIMIT)
 
 
 def standard_tables(quality: int, *, baseline: bool = True) -> tuple[IntArray, IntArray]:
-    """Luma and chroma tables of libjpeg at ``quality``: two int64 [64] (ITU-T T.81 Annex K, scaled).
+    """Luma and chroma tables of libjpeg at ``quality``: two int [64] (ITU-T T.81 Annex K, scaled).
 
     Raises ConfigError if quality is not in 1-100.
     """
@@ -88,7 +88,7 @@ def standard_tables(quality: int, *, baseline: bool = True) -> tuple[IntArray, I
 
 
 def mozjpeg_table(quality: int, *, baseline: bool = True) -> IntArray:
-    """The one table that mozjpeg uses for luma and chroma at ``quality``: int64 [64] (its table 3, by N. Robidoux).
+    """The one table that mozjpeg uses for luma and chroma at ``quality``: int [64] (its table 3, by N. Robidoux).
 
     Raises ConfigError if quality is not in 1-100.
     """
@@ -97,7 +97,7 @@ def mozjpeg_table(quality: int, *, baseline: bool = True) -> IntArray:
 
 def _index_levels(*bases: IntArray) -> dict[Table, frozenset[int]]:
     levels: defaultdict[Table, set[int]] = defaultdict(set)
-    for level in LEVELS:
+    for level in JPEG_QUALITIES:
         for base in bases:
             for baseline in (True, False):
                 levels[tuple(scale_table(base, level, baseline=baseline).tolist())].add(level)
@@ -120,9 +120,8 @@ def _mozjpeg_index() -> dict[Table, frozenset[int]]:
 
 
 @cache
-def _log_lowest_luma() -> npt.NDArray[np.float64]:
-    tables = np.stack([scale_table(ANNEX_K_LUMA, level) for level in LEVELS])
-    return np.log(tables[:, LOWEST_FREQUENCIES])
+def _log_luma() -> Float64Array:
+    return np.log([scale_table(ANNEX_K_LUMA, level) for level in JPEG_QUALITIES])
 
 
 def find_luma_levels(table: Table) -> frozenset[int]:
@@ -143,12 +142,15 @@ def find_mozjpeg_levels(table: Table) -> frozenset[int]:
     return _mozjpeg_index().get(table, frozenset())
 
 
-def fit_luma_quality(table: Table) -> int:
-    """The libjpeg level 1-100 nearest to a luma table that is not libjpeg's own; the lower one of equals.
+def fit_quality(steps: Sequence[int] | IntArray) -> int:
+    """The libjpeg quality 1-100 nearest to a luma table; the lower one of equals.
 
-    Least squares between the logarithms of the 10 lowest frequencies: they decide what is visible, and the high ones
-    mislead, since some encoders (Photoshop) cap them.
+    Least squares between the logarithms of the 10 lowest frequencies that are known: high ones mislead, since some
+    encoders (Photoshop) cap them.
+
+    Args:
+        steps: int [64] in natural order, 0 where unknown; at least one must be known.
     """
-    steps = np.maximum([table[i] for i in LOWEST_FREQUENCIES], 1)  # 0 is forbidden, yet a broken file can say it
-    errors = np.square(np.log(steps) - _log_lowest_luma()).sum(axis=1)
-    return LEVELS[int(np.argmin(errors))]
+    known = [i for i in ZIGZAG if steps[i] > 0][:LOWEST_FREQUENCIES]
+    errors = np.square(np.log([steps[i] for i in known]) - _log_luma()[:, known]).sum(axis=1)
+    return JPEG_QUALITIES[int(np.argmin(errors))]

@@ -1,49 +1,59 @@
-"""The dictionary of quantization tables that the lattice estimator knows, arranged for scoring.
+"""The quantization tables that the lattice estimator knows.
 
 Layer: numpy only; no keras, no beam, no pyarrow.
 
-Tables share most of their steps: scoring each pair (frequency, step) once serves all tables, so that the cost does not
-grow with the dictionary.
+Tables share most of their steps. Each pair (frequency, step) is scored once and serves all tables that have it, so the
+cost does not grow with the dictionary.
 """
 
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
+from q1net_core.arrays import Float32Array, IntArray
 from q1net_core.jpeg.tables import (
-    LEVELS,
-    LOWEST_FREQUENCIES,
+    JPEG_QUALITIES,
     PHOTOSHOP_TABLES,
     SAVE_FOR_WEB_TABLES,
     ZIGZAG,
     Table,
-    fit_luma_quality,
+    fit_quality,
     mozjpeg_table,
     standard_tables,
 )
-from q1net_core.records import Float32Array
 
-IntArray = npt.NDArray[np.intp]
+# The frequencies that are scored, lowest first: all but the mean of a block (DC), which changes with brightness.
+AC = np.array(ZIGZAG[1:], np.intp)
+# The lowest of them, which decide what tables are worth a closer look.
+SCREENED = AC[:20]
 
 
 @dataclass(frozen=True, slots=True)
 class KnownTable:
-    """One luma table: its ``family`` as in HEADER_MATCHES, the family's own ``level``, the libjpeg ``quality``."""
+    """One luma table of a known encoder.
+
+    ``family`` names the encoders: libjpeg, photoshop, save_for_web or mozjpeg. ``level`` is the encoder's own level,
+    ``quality`` the nearest libjpeg level. ``steps`` are 64 in row order.
+    """
 
     family: str
     level: int
     quality: int
     steps: Table
 
+    @property
+    def match(self) -> str:
+        """The value of the column ``lattice_match``."""
+        return "exact" if self.family == "libjpeg" else self.family
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """All different pairs of frequency and step of some tables.
+    """The distinct pairs of frequency and step of some tables.
 
-    ``frequencies`` int [P] in natural order, ``steps`` float32 [P], and ``rows`` int [tables, frequencies]: which pair
-    each table has at each frequency looked at.
+    ``frequencies`` int [P] in row order, ``steps`` float32 [P]. ``rows`` int [tables, frequencies] says which pair each
+    table has at each scored frequency.
     """
 
     frequencies: IntArray
@@ -53,20 +63,20 @@ class Pairs:
 
 @cache
 def known_tables() -> tuple[KnownTable, ...]:
-    """The tables of libjpeg, Photoshop, Save for Web and mozjpeg, each once, earlier families first."""
+    """The tables of libjpeg, Photoshop, Save for Web and mozjpeg; a table of two families belongs to the earlier."""
     tables: dict[Table, KnownTable] = {}
 
     def add(family: str, level: int, steps: Table) -> None:
-        quality = level if family == "exact" else fit_luma_quality(steps)
+        quality = level if family == "libjpeg" else fit_quality(steps)
         tables.setdefault(steps, KnownTable(family, level, quality, steps))
 
-    for level in LEVELS:
-        add("exact", level, tuple(standard_tables(level)[0].tolist()))
+    for level in JPEG_QUALITIES:
+        add("libjpeg", level, tuple(standard_tables(level)[0].tolist()))
     for level, pair in PHOTOSHOP_TABLES.items():
         add("photoshop", level, pair.luma)
     for level, pair in SAVE_FOR_WEB_TABLES.items():
         add("save_for_web", level, pair.luma)
-    for level in LEVELS:
+    for level in JPEG_QUALITIES:
         add("mozjpeg", level, tuple(mozjpeg_table(level).tolist()))
     return tuple(tables.values())
 
@@ -92,22 +102,10 @@ def pair_steps(steps: IntArray, frequencies: IntArray) -> Pairs:
     return Pairs(np.concatenate(chosen), np.concatenate(values).astype(np.float32), rows)
 
 
-# All frequencies but the mean of a block, DC: that changes with brightness, the others do not.
-AC = np.array(ZIGZAG[1:], np.intp)
-# The lowest frequencies decide which tables are worth a closer look.
-SCREENED = AC[:20]
-
-
 @cache
 def all_pairs() -> Pairs:
-    """The pairs of all known tables at all frequencies but the first, DC."""
+    """The pairs of all known tables at all scored frequencies."""
     return pair_steps(all_steps(), AC)
-
-
-def select_pairs(pairs: Pairs, tables: IntArray) -> Pairs:
-    """Only the pairs that some of the tables have, ``tables`` int [T], and their rows."""
-    used, rows = np.unique(pairs.rows[tables], return_inverse=True)
-    return Pairs(pairs.frequencies[used], pairs.steps[used], rows.reshape(len(tables), -1))
 
 
 @cache
@@ -116,17 +114,7 @@ def screening_pairs() -> Pairs:
     return pair_steps(all_steps(), SCREENED)
 
 
-@cache
-def _log_libjpeg_steps() -> npt.NDArray[np.float64]:
-    return np.log([standard_tables(level)[0] for level in LEVELS])
-
-
-def fit_quality(steps: IntArray) -> int:
-    """The libjpeg level nearest to steps int [64] of which some are 0, unknown; at least one must be known.
-
-    As jpeg_tables.fit_luma_quality, by the lowest frequencies that are known.
-    """
-    order = np.array(ZIGZAG, np.intp)
-    known = order[steps[order] > 0][: len(LOWEST_FREQUENCIES)]
-    errors = np.square(np.log(steps[known]) - _log_libjpeg_steps()[:, known]).sum(axis=1)
-    return LEVELS[int(np.argmin(errors))]
+def select_pairs(pairs: Pairs, tables: IntArray) -> Pairs:
+    """The pairs that some of the tables have: ``tables`` int [T] are the rows to keep."""
+    used, rows = np.unique(pairs.rows[tables], return_inverse=True)
+    return Pairs(pairs.frequencies[used], pairs.steps[used], rows.reshape(len(tables), -1))

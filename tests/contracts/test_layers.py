@@ -1,19 +1,24 @@
 """Who may import what, read from the source: each layer knows only those below it."""
 
 import ast
-from collections.abc import Iterator
-from pathlib import Path
+from graphlib import CycleError, TopologicalSorter
 
 import pytest
+from rooms import MODULES, arrows, floors, imported, imports, modules_of, room_of
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("q1net_core", "training", "pipelines")
-MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
-    for package in PACKAGES
-    for path in sorted((ROOT / package).rglob("*.py"))
-}
-STANDARD_OR_NUMPY_ONLY = ("q1net_core.records", "q1net_core.errors", "q1net_core.verdict")
+# The rooms of the core from the lowest layer to the highest: a room knows its own layer and those below.
+CORE = (
+    ("arrays", "errors", "records"),
+    ("alterations", "fusion", "jpeg", "metrics", "patches", "storage", "verdict"),
+    ("codecs", "images", "lattice", "overlay", "sampling"),
+    ("network",),
+    ("estimator",),
+)
+LAYER = {f"q1net_core.{room}": number for number, layer in enumerate(CORE) for room in layer}
+# Each of these stands alone; what they share lies beside them.
+APART = {"pipelines.audit", "pipelines.evaluation", "pipelines.shards"}
+TO_BE_MENDED = {("pipelines.shards", "pipelines.audit"), ("pipelines.evaluation", "pipelines.audit")}
+STANDARD_OR_NUMPY_ONLY = ("q1net_core.arrays", "q1net_core.records", "q1net_core.errors", "q1net_core.verdict")
 # A second decoder must give Pillow's pixels bit for bit before it may come in: TensorFlow's own default does not.
 DECODERS = {"cv2", "imageio", "jpeglib", "simplejpeg", "skimage", "turbojpeg", "pyvips", "rawpy"}
 # All of the core but the networks.
@@ -27,24 +32,6 @@ COMMANDS = (
     "pipelines.predict",
     "pipelines.shards.command",
 )
-
-
-def imports(tree: ast.AST, inside_functions: bool = True) -> Iterator[str]:
-    """Dotted names of all imports; ``from a import b`` counts as ``a.b``. What only type checkers see is left out."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            continue
-        elif inside_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from imports(node, inside_functions)
-
-
-def imported(module: str, inside_functions: bool = True) -> set[str]:
-    return set(imports(ast.parse(MODULES[module].read_text()), inside_functions))
 
 
 def packages(module: str, inside_functions: bool = True) -> set[str]:
@@ -65,6 +52,10 @@ def test_the_rules_below_see_the_imports() -> None:
     assert set(imports(ast.parse(code), inside_functions=False)) == {"a.b", "c.d", "j"}
     assert set(LIGHT) | set(COMMANDS) <= set(MODULES)
     assert len(MODULES) > 25
+    assert "q1net_core.jpeg" in arrows("q1net_core")["q1net_core.estimator"]
+    assert room_of("q1net_core.jpeg.tables") == room_of("q1net_core.jpeg") == "q1net_core.jpeg"
+    with pytest.raises(CycleError):
+        floors({"a": {"b"}, "b": {"c"}, "c": {"a"}})
 
 
 @pytest.mark.parametrize("module", LIGHT)
@@ -73,7 +64,10 @@ def test_the_core_knows_no_frameworks(module: str) -> None:
 
 
 def test_records_and_errors_stand_on_their_own() -> None:
-    assert packages("q1net_core.records") <= {"dataclasses", "datetime", "enum", "numpy"}
+    assert packages("q1net_core.arrays") == {"numpy"}
+    assert packages("q1net_core.records") <= {"dataclasses", "datetime", "enum", "q1net_core"}
+    core = {name for name in imported("q1net_core.records") if name.startswith("q1net_core")}
+    assert all(name.startswith("q1net_core.arrays.") for name in core)
     assert imported("q1net_core.errors") == {"q1net_core.records.Status"}
 
 
@@ -123,6 +117,22 @@ def test_training_and_pipelines_do_not_know_each_other() -> None:
     assert not any(module.startswith("pipelines") for module in importers("training"))
     naming = {module for module, path in MODULES.items() if '"training.' in path.read_text()}
     assert naming == {"pipelines.cli"}
+
+
+@pytest.mark.parametrize("room", arrows("q1net_core"))
+def test_a_room_of_the_core_knows_only_its_layer_and_those_below(room: str) -> None:
+    assert room in LAYER, f"{room} has no layer yet: add it to CORE"
+    assert {other for other in arrows("q1net_core")[room] if LAYER[other] > LAYER[room]} == set()
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    list(TopologicalSorter({module: modules_of(module) for module in MODULES}).static_order())
+    assert all(floors(arrows(package)) > 1 for package in ("q1net_core", "pipelines", "training"))
+
+
+def test_audit_shards_and_evaluation_do_not_know_each_other() -> None:
+    between = {(room, other) for room in APART for other in arrows("pipelines")[room] & APART}
+    assert between <= TO_BE_MENDED
 
 
 def test_the_core_knows_nobody_above_it() -> None:

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from q1net_core.estimator import configure, estimate_image
+from q1net_core.estimator import EstimatorSettings, estimate_image
 from q1net_core.network.weights import PACKAGED, Q1Net, packaged_variants, read_weights
-from q1net_core.records import ImageRecord, ListedImage, Status, Verdict
-from q1net_core.verdict import answer, judge
+from q1net_core.records import Answer, ImageRecord, ListedImage, Status, Verdict
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "photographs"
 TRUTH = list(csv.DictReader((PHOTOGRAPHS / "truth.csv").read_text().splitlines()))
@@ -17,8 +16,10 @@ TRUTH = list(csv.DictReader((PHOTOGRAPHS / "truth.csv").read_text().splitlines()
 @pytest.fixture(scope="module")
 def records() -> dict[str, ImageRecord]:
     weights = read_weights("q1net-k8")
-    model, config = Q1Net(weights), configure(weights.rule())
-    return {row["file"]: estimate_image(ListedImage(str(PHOTOGRAPHS / row["file"])), model, config) for row in TRUTH}
+    model, settings, rule = Q1Net(weights), EstimatorSettings(), weights.rule()
+    return {
+        row["file"]: estimate_image(ListedImage(str(PHOTOGRAPHS / row["file"])), model, settings, rule) for row in TRUTH
+    }
 
 
 def test_the_table_of_the_truth_lists_every_photograph() -> None:
@@ -42,16 +43,16 @@ def test_the_pixels_show_the_quality_they_were_compressed_at(
 ) -> None:
     record = records[row["file"]]
     assert record.status is Status.OK
-    assert record.estimate is not None
-    assert record.estimate.quality == pytest.approx(float(row["quality"]), abs=4)
-    assert answer(record.info.lattice, record.estimate) == (float(row["quality"]), "lattice")
+    assert record.network is not None
+    assert record.network.quality == pytest.approx(float(row["quality"]), abs=4)
+    assert record.answer == Answer(float(row["quality"]), "lattice")
 
 
 @pytest.mark.parametrize("row", TRUTH, ids=lambda row: row["file"])
 def test_the_lattice_and_the_verdict_are_true(row: dict[str, str], records: dict[str, ImageRecord]) -> None:
-    record, lattice = records[row["file"]], records[row["file"]].info.lattice
+    record, lattice = records[row["file"]], records[row["file"]].lattice
     if not row["grid_x"]:
-        assert (lattice.quality, judge(record)) == (None, Verdict.PRISTINE)
+        assert (lattice.quality, record.verdict) == (None, Verdict.PRISTINE)
         return
     assert lattice.grid == (int(row["grid_x"]), int(row["grid_y"]))
     # The one table that is not libjpeg's is in its file's header, as the nearest level.
@@ -62,7 +63,7 @@ def test_the_lattice_and_the_verdict_are_true(row: dict[str, str], records: dict
         expected = Verdict.RECOMPRESSED
     else:
         expected = Verdict.SINGLE
-    assert judge(record) is expected
+    assert record.verdict is expected
 
 
 def test_packaged_weights_have_the_sha256_of_their_card_and_a_place_in_the_model_card() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from q1net_core.errors import ConfigError
 from q1net_core.estimator import (
-    EstimatorConfig,
+    EstimatorSettings,
     choose_grid,
     estimate_image,
     fuse_predictions,
@@ -23,6 +23,7 @@ from q1net_core.patches import sample_patches
 from q1net_core.records import (
     Estimate,
     Float32Array,
+    FusionRule,
     ImageInfo,
     ImagePatches,
     ImageRecord,
@@ -34,7 +35,8 @@ from q1net_core.records import (
 )
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "photographs"
-CONFIG = EstimatorConfig(threshold=50.0, patches=16)
+SETTINGS = EstimatorSettings(patches=16)
+RULE = FusionRule("paper", 50.0)
 
 
 class FakeModel:
@@ -55,39 +57,39 @@ def encode(width: int = 64, height: int = 48, kind: str = "JPEG", value: int = 9
     return buffer.getvalue()
 
 
-def estimate(content: bytes | None, folder: Path, config: EstimatorConfig = CONFIG) -> ImageRecord:
+def estimate(content: bytes | None, folder: Path, settings: EstimatorSettings = SETTINGS) -> ImageRecord:
     path = folder / "image.bin"
     if content is not None:
         path.write_bytes(content)
-    return estimate_image(ListedImage(str(path)), FakeModel(), config)
+    return estimate_image(ListedImage(str(path)), FakeModel(), settings, RULE)
 
 
 def make_patches(uri: str, values: list[int]) -> ImagePatches:
     patches = np.repeat(np.uint8(values), 16 * 16 * 3).reshape(-1, 16, 16, 3)
-    return ImagePatches(ListedImage(uri), ImageInfo(width=len(values)), patches)
+    return ImagePatches(ListedImage(uri), ImageInfo(width=len(values)), LatticeEstimate(), patches)
 
 
 def test_photograph_gets_the_estimate_of_its_patches() -> None:
     path = PHOTOGRAPHS / "camera" / "lighthouse.jpg"
-    record = estimate_image(ListedImage(str(path)), FakeModel(), CONFIG)
+    record = estimate_image(ListedImage(str(path)), FakeModel(), SETTINGS, RULE)
     patches = sample_patches(np.asarray(Image.open(path)), 16)
     quality, confidence = FakeModel().predict(patches)
     assert (record.status, record.error) == (Status.OK, None)
     assert record.image == ListedImage(str(path), size_bytes=path.stat().st_size)
     assert record.info.header.quality == 85
     assert (record.info.width, record.info.height, record.info.format, record.info.mode) == (768, 512, "JPEG", "RGB")
-    assert record.estimate.patches == 16
-    assert record.estimate.quality == pytest.approx(np.median(quality[confidence > 50]))
+    assert record.network.patches == 16
+    assert record.network.quality == pytest.approx(np.median(quality[confidence > 50]))
 
 
 def test_the_lattice_chooses_the_grid_of_the_patches() -> None:
     path = PHOTOGRAPHS / "messenger" / "chalet.png"
-    sampled = sample_image(ListedImage(str(path)), path.read_bytes(), CONFIG)
-    assert (sampled.info.lattice.quality, sampled.info.lattice.grid) == (50, (5, 3))
+    sampled = sample_image(ListedImage(str(path)), path.read_bytes(), SETTINGS)
+    assert (sampled.lattice.quality, sampled.lattice.grid) == (50, (5, 3))
     pixels = np.asarray(Image.open(path))
     assert np.array_equal(sampled.patches, sample_patches(pixels, 16, (5, 3)))
-    alone = sample_image(ListedImage(str(path)), path.read_bytes(), replace(CONFIG, estimators=("q1net",)))
-    assert alone.info.lattice == LatticeEstimate()
+    alone = sample_image(ListedImage(str(path)), path.read_bytes(), replace(SETTINGS, estimators=("q1net",)))
+    assert alone.lattice == LatticeEstimate()
     assert np.array_equal(alone.patches, sample_patches(pixels, 16))
 
 
@@ -109,29 +111,29 @@ def test_the_grid_of_the_patches_leaves_room_for_one(
 
 def test_where_q1net_is_not_wanted_the_record_is_finished_without_it() -> None:
     path = PHOTOGRAPHS / "camera" / "lighthouse.jpg"
-    config = replace(CONFIG, estimators=("lattice",))
-    record = sample_image(ListedImage(str(path)), path.read_bytes(), config)
+    settings = replace(SETTINGS, estimators=("lattice",))
+    record = sample_image(ListedImage(str(path)), path.read_bytes(), settings)
     assert isinstance(record, ImageRecord)
-    assert (record.status, record.estimate, record.info.lattice.quality) == (Status.OK, None, 85)
+    assert (record.status, record.network, record.lattice.quality) == (Status.OK, None, 85)
     model = FakeModel()
-    assert estimate_image(ListedImage(str(path)), model, config) == record
+    assert estimate_image(ListedImage(str(path)), model, settings, RULE) == record
     assert model.calls == 0
 
 
 @pytest.mark.parametrize(("name", "calls"), [("camera/lighthouse.jpg", 0), ("camera/airplane.png", 1)])
 def test_in_a_cascade_q1net_is_asked_only_where_the_lattice_abstains(name: str, calls: int) -> None:
     model = FakeModel()
-    record = estimate_image(ListedImage(str(PHOTOGRAPHS / name)), model, replace(CONFIG, cascade=True))
+    record = estimate_image(ListedImage(str(PHOTOGRAPHS / name)), model, replace(SETTINGS, cascade=True), RULE)
     assert model.calls == calls
-    both = estimate_image(ListedImage(str(PHOTOGRAPHS / name)), FakeModel(), CONFIG)
-    assert record == (replace(both, estimate=None) if calls == 0 else both)
+    both = estimate_image(ListedImage(str(PHOTOGRAPHS / name)), FakeModel(), SETTINGS, RULE)
+    assert record == (replace(both, network=None) if calls == 0 else both)
 
 
 @pytest.mark.parametrize("estimators", [("lattice",), ("q1net",), ("lattice", "q1net")])
 def test_the_same_images_are_too_small_whatever_runs(estimators: tuple[str, ...], tmp_path: Path) -> None:
-    config = replace(CONFIG, estimators=estimators)
-    assert estimate(encode(19, 30, "PNG"), tmp_path, config).status is Status.TOO_SMALL
-    assert estimate(encode(20, 20, "PNG"), tmp_path, config).status is Status.OK
+    settings = replace(SETTINGS, estimators=estimators)
+    assert estimate(encode(19, 30, "PNG"), tmp_path, settings).status is Status.TOO_SMALL
+    assert estimate(encode(20, 20, "PNG"), tmp_path, settings).status is Status.OK
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "RGB"])
@@ -140,17 +142,17 @@ def test_the_lattice_of_planes_that_were_coded_each_by_itself(mode: str, tmp_pat
     picture = Image.open(PHOTOGRAPHS / "camera" / "airplane.png").convert(mode)
     picture.save(buffer, "JPEG", quality=70, keep_rgb=True)
     record = estimate(buffer.getvalue(), tmp_path)
-    assert (record.info.mode, record.info.lattice.quality, record.info.lattice.grid) == (mode, 70, (0, 0))
+    assert (record.info.mode, record.lattice.quality, record.lattice.grid) == (mode, 70, (0, 0))
 
 
 def test_file_that_is_gone_is_missing(tmp_path: Path) -> None:
     record = estimate(None, tmp_path)
-    assert (record.status, record.estimate) == (Status.MISSING, None)
+    assert (record.status, record.network) == (Status.MISSING, None)
     assert "image.bin" in record.error
 
 
 def test_folder_is_unreadable(tmp_path: Path) -> None:
-    record = estimate_image(ListedImage(str(tmp_path)), FakeModel(), CONFIG)
+    record = estimate_image(ListedImage(str(tmp_path)), FakeModel(), SETTINGS, RULE)
     assert (record.status, record.info) == (Status.UNREADABLE, ImageInfo())
 
 
@@ -167,7 +169,7 @@ def test_other_content_is_unsupported(tmp_path: Path) -> None:
 def test_truncated_jpeg_is_corrupt_and_keeps_its_header(tmp_path: Path) -> None:
     content = (PHOTOGRAPHS / "messenger" / "motocross.jpg").read_bytes()
     record = estimate(content[: len(content) // 2], tmp_path)
-    assert (record.status, record.estimate) == (Status.CORRUPT, None)
+    assert (record.status, record.network) == (Status.CORRUPT, None)
     assert (record.info.width, record.info.height, record.info.format) == (768, 512, "JPEG")
     assert (record.info.header.quality, record.info.header.subsampling) == (35, "4:2:0")
     assert record.info.mode is None
@@ -181,8 +183,8 @@ def test_small_image_keeps_all_that_is_known_of_it(tmp_path: Path) -> None:
 
 
 def test_too_many_pixels_keep_the_header(tmp_path: Path) -> None:
-    config = EstimatorConfig(threshold=50.0, patches=16, limits=Limits(max_pixels=1000))
-    record = estimate(encode(64, 48), tmp_path, config)
+    settings = replace(SETTINGS, max_pixels=1000)
+    record = estimate(encode(64, 48), tmp_path, settings)
     assert (record.status, record.info.width, record.info.header.quality) == (Status.TOO_LARGE, 64, 75)
 
 
@@ -194,15 +196,15 @@ def test_too_many_bytes_are_not_read(tmp_path: Path) -> None:
 
 
 def test_too_many_bytes_that_the_store_did_not_tell_are_too_large(tmp_path: Path) -> None:
-    config = EstimatorConfig(threshold=50.0, patches=16, limits=Limits(max_bytes=100))
-    assert estimate(encode(), tmp_path, config).status is Status.TOO_LARGE
+    settings = replace(SETTINGS, max_bytes=100)
+    assert estimate(encode(), tmp_path, settings).status is Status.TOO_LARGE
 
 
 def test_size_from_the_store_is_kept() -> None:
     encoded = encode()
-    sampled = sample_image(ListedImage("a", size_bytes=5, version="v", group="g"), encoded, CONFIG)
+    sampled = sample_image(ListedImage("a", size_bytes=5, version="v", group="g"), encoded, SETTINGS)
     assert sampled.image == ListedImage("a", size_bytes=5, version="v", group="g")
-    assert sample_image(ListedImage("a"), encoded, CONFIG).image.size_bytes == len(encoded)
+    assert sample_image(ListedImage("a"), encoded, SETTINGS).image.size_bytes == len(encoded)
 
 
 def test_predictions_split_back_by_image() -> None:
@@ -219,9 +221,9 @@ def test_predictions_split_back_by_image() -> None:
 
 def test_no_confident_patch_is_ok_without_an_estimate() -> None:
     low = np.full(4, 50, np.float32)
-    record = fuse_predictions(PatchPredictions(ListedImage("a"), ImageInfo(), low, low), CONFIG)
+    record = fuse_predictions(PatchPredictions(ListedImage("a"), ImageInfo(), LatticeEstimate(), low, low), RULE)
     assert record.status is Status.OK
-    assert record.estimate == Estimate(None, None, None, patches=4, patches_used=0)
+    assert record.network == Estimate(None, None, None, patches=4, patches_used=0)
 
 
 @pytest.mark.parametrize(
@@ -239,4 +241,4 @@ def test_no_confident_patch_is_ok_without_an_estimate() -> None:
 )
 def test_impossible_configuration_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        EstimatorConfig(**{"threshold": 50.0} | changes)
+        EstimatorSettings(**changes)

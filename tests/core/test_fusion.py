@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from q1net_core.fusion import (
@@ -23,7 +23,6 @@ every_rule = pytest.mark.parametrize("rule", FUSIONS.values(), ids=FUSIONS)
 values = st.floats(0, 100, width=32)
 predictions = st.lists(st.tuples(values, values), max_size=40)
 thresholds = st.floats(0, 99)
-bounded = settings(derandomize=True, deadline=None, max_examples=150)
 
 
 def columns(pairs: list[tuple[float, float]]) -> tuple[Float32Array, Float32Array]:
@@ -32,7 +31,6 @@ def columns(pairs: list[tuple[float, float]]) -> tuple[Float32Array, Float32Arra
 
 
 @every_rule
-@bounded
 @given(predictions, thresholds, st.randoms(use_true_random=False))
 def test_order_of_patches_does_not_matter(
     rule: Rule, pairs: list[tuple[float, float]], threshold: float, random: object
@@ -43,7 +41,6 @@ def test_order_of_patches_does_not_matter(
 
 
 @every_rule
-@bounded
 @given(predictions, thresholds)
 def test_estimate_stays_within_the_patches_that_count(
     rule: Rule, pairs: list[tuple[float, float]], threshold: float
@@ -92,7 +89,6 @@ def test_weights_are_the_inverse_of_the_predicted_error() -> None:
     assert 10 < estimate.quality < fuse_median(quality, confidence, 90.0).quality
 
 
-@bounded
 @given(st.lists(values, min_size=1, max_size=40))
 def test_equally_sure_patches_are_fused_as_in_the_paper(qualities: list[float]) -> None:
     quality, confidence = np.float32(qualities), np.full(len(qualities), 97, np.float32)
@@ -109,7 +105,6 @@ def test_trimmed_mean_leaves_out_a_tenth_of_the_weight_at_each_end() -> None:
     assert trimmed_mean(np.array([10.0, 20, 60]), np.array([2.0, 4, 2])) == pytest.approx((12 + 80 + 72) / 6.4)
 
 
-@bounded
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.01, 100)), min_size=1, max_size=30), st.integers(2, 5))
 def test_trimmed_mean_counts_weights_as_copies(pairs: list[tuple[float, float]], copies: int) -> None:
     values, weights = np.array(pairs).T
@@ -125,7 +120,6 @@ def test_relative_precision_by_hand() -> None:
     assert relative_precision(quality, confidence) == pytest.approx(expected)
 
 
-@bounded
 @given(st.lists(st.floats(4, 96, width=32), min_size=1, max_size=40), st.floats(0.05, 0.5))
 def test_confidence_that_only_follows_the_prediction_prefers_no_patch(qualities: list[float], share: float) -> None:
     quality = np.float32(qualities)
@@ -136,7 +130,6 @@ def test_confidence_that_only_follows_the_prediction_prefers_no_patch(qualities:
         assert fuse_trimmed_mean(quality, confidence, -1.0).quality == pytest.approx(expected, abs=1e-2)
 
 
-@bounded
 @given(
     st.floats(0, 100), st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, unique_by=lambda p: p[0])
 )
@@ -151,7 +144,6 @@ def test_calibration_is_monotone_within_its_range_and_nothing_changes_nothing(
     assert calibrate(fused[0], calibration) == pytest.approx(true[0])
 
 
-@bounded
 @given(st.lists(st.tuples(values, values), min_size=1, max_size=40))
 def test_median_and_spread_are_numpys(pairs: list[tuple[float, float]]) -> None:
     quality, confidence = columns(pairs)

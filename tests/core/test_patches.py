@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from q1net_core.errors import ConfigError, ImageError
@@ -19,7 +19,6 @@ from q1net_core.patches import (
 )
 from q1net_core.records import Status
 
-bounded = settings(derandomize=True, deadline=None, max_examples=200)
 sides = st.integers(4, 24)
 phases = st.integers(0, BLOCK - 1)
 lengths = st.integers(1, 700)
@@ -29,13 +28,11 @@ def all_starts(length: int, phase: int) -> list[int]:
     return [at for at in range(length) if at % BLOCK == phase and at >= BORDER and at + BLOCK + BORDER <= length]
 
 
-@bounded
 @given(lengths, phases)
 def test_block_starts_are_all_blocks_with_room_for_their_patch(length: int, phase: int) -> None:
     assert block_starts(length, phase).tolist() == all_starts(length, phase)
 
 
-@bounded
 @given(st.integers(0, 600), st.integers(0, 600))
 def test_spread_is_distinct_in_bounds_and_even(count: int, wanted: int) -> None:
     places = spread_evenly(count, wanted)
@@ -49,7 +46,6 @@ def test_spread_is_distinct_in_bounds_and_even(count: int, wanted: int) -> None:
         assert len(gaps) == 0 or (gaps.min() >= 1 and gaps.max() - gaps.min() <= 1)
 
 
-@bounded
 @given(lengths, lengths, sides, phases, phases)
 def test_blocks_are_distinct_aligned_inside_and_as_many_as_there_are(
     height: int, width: int, side: int, grid_x: int, grid_y: int
@@ -77,7 +73,6 @@ def test_large_image_is_covered_from_edge_to_edge() -> None:
     assert len(set(blocks[:, 1].tolist())) == 4
 
 
-@bounded
 @given(st.integers(16, 80), st.integers(16, 80), phases, phases, st.randoms(use_true_random=False))
 def test_sampled_patches_are_blocks_with_their_border(
     height: int, width: int, grid_x: int, grid_y: int, random: object

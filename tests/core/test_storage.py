@@ -99,6 +99,22 @@ def test_double_colons_and_spaces_are_plain_characters(tmp_path: Path) -> None:
     assert read_bytes(str(path), 10) == b"x"
 
 
+@pytest.mark.parametrize("server", ["s3_server", "gcs_server"])
+def test_double_colons_are_plain_characters_in_stores_too(server: str, request: pytest.FixtureRequest) -> None:
+    folder = f"{request.getfixturevalue(server)}/{uuid.uuid4().hex}"
+    uri = f"{folder}/sub::folder/a::b.jpg"
+    write_bytes(uri, b"x")
+    assert uris(folder) == uris(uri) == uris(f"{folder}/sub::folder/*.jpg") == [uri]
+    assert read_bytes(uri, 10) == b"x"
+    assert exists(uri)
+
+
+def test_a_local_name_may_start_like_a_data_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_bytes("data:2020/a.jpg", b"x")
+    assert uris("data:2020") == [str(tmp_path / "data:2020" / "a.jpg")]
+
+
 def test_nothing_matches(tmp_path: Path) -> None:
     for pattern in ("gone.jpg", "gone", "gone/*.jpg", "*.jpg", ""):
         assert uris(join(str(tmp_path), pattern)) == []

@@ -5,17 +5,8 @@ from dataclasses import replace
 import pytest
 
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES, standard_tables
-from q1net_core.records import (
-    Estimate,
-    ImageInfo,
-    ImageRecord,
-    JpegHeader,
-    LatticeEstimate,
-    ListedImage,
-    Status,
-    Verdict,
-)
-from q1net_core.verdict import answer, judge, same_table
+from q1net_core.records import Estimate, JpegHeader, LatticeEstimate, Verdict
+from q1net_core.verdict import choose_answer, judge, same_table
 
 PHOTOSHOP_7 = PHOTOSHOP_TABLES[7].luma
 CUSTOM = tuple(range(10, 74))
@@ -84,17 +75,11 @@ CASES = {
 
 @pytest.mark.parametrize(("head", "found", "estimate", "verdict"), CASES.values(), ids=CASES)
 def test_verdicts(head: JpegHeader | None, found: LatticeEstimate, estimate: Estimate | None, verdict: Verdict) -> None:
-    info = ImageInfo(64, 64, "JPEG" if head else "PNG", "RGB", head, found)
-    assert judge(ImageRecord(ListedImage("a"), Status.OK, None, info, estimate)) is verdict
+    assert judge(head, found, estimate) is verdict
 
 
 def test_every_verdict_has_a_case() -> None:
     assert {verdict for *_, verdict in CASES.values()} == set(Verdict)
-
-
-@pytest.mark.parametrize("status", [status for status in Status if status is not Status.OK])
-def test_an_image_without_pixels_has_no_verdict(status: Status) -> None:
-    assert judge(ImageRecord(ListedImage("a"), status, "why", ImageInfo(header=header(80)), None)) is None
 
 
 @pytest.mark.parametrize(
@@ -112,7 +97,8 @@ def test_an_image_without_pixels_has_no_verdict(status: Status) -> None:
 def test_the_answer_has_one_source_the_lattice_first(
     found: LatticeEstimate, estimate: Estimate | None, expected: tuple[float | None, str | None]
 ) -> None:
-    assert answer(found, estimate) == expected
+    answer = choose_answer(found, estimate)
+    assert (answer.quality, answer.source) == expected
 
 
 def test_a_file_whose_tables_could_not_be_read_has_not_the_lattices() -> None:

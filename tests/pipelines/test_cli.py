@@ -7,6 +7,7 @@ from importlib import import_module
 import pytest
 
 from pipelines.cli import COMMANDS, USAGE, main
+from q1net_core import __version__
 
 
 def test_usage_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,6 +16,11 @@ def test_usage_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.out == f"{USAGE}\n" * 2
     assert printed.err == ""
     assert all(f"\n  {name} " in USAGE and purpose in USAGE for name, (_, purpose) in COMMANDS.items())
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"q1net {__version__}\n"
 
 
 @pytest.mark.parametrize(("arguments", "received"), [(["audot", "x"], "'audot'"), ([], "nothing"), ([""], "''")])

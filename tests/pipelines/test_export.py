@@ -13,6 +13,7 @@ from make_photographs import make_mosaic
 
 from pipelines import export
 from pipelines.cli import main
+from pipelines.runtime.quiet import keep_quiet
 from q1net_core import storage
 from q1net_core.network.weights import Q1Net, read_weights
 
@@ -30,7 +31,7 @@ def test_an_export_predicts_like_its_original(
     )
     found = re.fullmatch(pattern, printed.out)
     assert found is not None, printed.out
-    with export.keep_quiet():
+    with keep_quiet():
         predict = export.FORMATS[name][1](output)
     patches = np.random.default_rng(1).integers(0, 256, (5, 16, 16, 3), np.uint8)
     quality, confidence = Q1Net(read_weights(weights_uri)).predict(patches)

@@ -14,7 +14,7 @@ from pipelines.runtime.counters import tally
 from q1net_core.errors import WeightsError
 from q1net_core.estimator import PatchModel
 from q1net_core.network.weights import PATCHES_PER_CALL, Q1Net, read_weights
-from q1net_core.records import Float32Array, ImageInfo, ImagePatches, ListedImage, UInt8Array
+from q1net_core.records import Float32Array, ImageInfo, ImagePatches, LatticeEstimate, ListedImage, UInt8Array
 
 SIZES = (1, 16, 256, 100, 300, 9)
 
@@ -34,7 +34,10 @@ def images() -> list[ImagePatches]:
     generator = np.random.default_rng(1)
     return [
         ImagePatches(
-            ListedImage(f"{place}.jpg"), ImageInfo(width=place), generator.integers(0, 256, (size, 16, 16, 3), np.uint8)
+            ListedImage(f"{place}.jpg"),
+            ImageInfo(width=place),
+            LatticeEstimate(),
+            generator.integers(0, 256, (size, 16, 16, 3), np.uint8),
         )
         for place, size in enumerate(SIZES)
     ]
@@ -71,8 +74,12 @@ def test_the_size_of_a_batch_is_found_without_pickling(handler: Q1NetHandler) ->
         def __reduce__(self) -> str | tuple[object, ...]:
             raise AssertionError("pickled")
 
-    batch = [ImagePatches(ListedImage("a"), ImageInfo(), np.zeros((n, 16, 16, 3), np.uint8).view(Unpicklable))
-             for n in (3, 4)]  # fmt: skip
+    batch = [
+        ImagePatches(
+            ListedImage("a"), ImageInfo(), LatticeEstimate(), np.zeros((n, 16, 16, 3), np.uint8).view(Unpicklable)
+        )
+        for n in (3, 4)
+    ]
     assert handler.get_num_bytes(batch) == 7 * 16 * 16 * 3
 
 
@@ -124,7 +131,7 @@ def test_processes_that_only_decode_or_submit_load_no_tensorflow() -> None:
     code = (
         "import sys, pipelines, pipelines.audit.command, pipelines.evaluation.command\n"
         "import pipelines.predict, pipelines.cli\n"
-        "from q1net_core import estimator; from q1net_core.network import weights; import q1net_core.codecs.base\n"
+        "from q1net_core import estimator; from q1net_core.network import weights; import q1net_core.codecs.table\n"
         "print(sorted({'tensorflow', 'keras', 'jax'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

@@ -1,7 +1,6 @@
 """`q1net predict`: one line per image, the audit's rows as JSON, and an exit status that tells of failures."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,13 @@ from PIL import Image
 from pipelines.audit.table import AUDIT_SCHEMA, Stamp, to_row
 from pipelines.cli import main
 from pipelines.predict import to_line
-from q1net_core.estimator import configure, estimate_image
+from q1net_core.errors import ImageError
+from q1net_core.estimator import EstimatorSettings, estimate_image, finish
 from q1net_core.images.decode import decode
 from q1net_core.network.weights import Q1Net, read_weights
 from q1net_core.overlay import LEGEND_HEIGHT, draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
-from q1net_core.records import Estimate, ImageInfo, ImageRecord, LatticeEstimate, ListedImage, Status
+from q1net_core.records import Estimate, ImageInfo, LatticeEstimate, ListedImage, Status
 from q1net_core.storage import list_images
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "photographs"
@@ -39,10 +39,10 @@ def test_json_lines_are_the_rows_of_an_audit(
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [list(row) for row in rows] == [AUDIT_SCHEMA.names] * 2
     weights = read_weights(weights_uri)
-    model, config = Q1Net(weights), configure(weights.rule())
+    model, settings, rule = Q1Net(weights), EstimatorSettings(), weights.rule()
     for row, name in zip(rows, ("b.jpg", "a.jpg"), strict=True):
         (image,) = list_images(f"{folder}/{name}")
-        expected = to_row(estimate_image(image, model, config), Stamp(weights.variant, weights.sha256))
+        expected = to_row(estimate_image(image, model, settings, rule), Stamp(weights.variant, weights.sha256))
         assert image.modified is not None
         assert row.pop("modified") == image.modified.isoformat()
         del row["processed_at"]
@@ -76,18 +76,18 @@ def test_mistakes_are_one_line_and_status_2(folder: Path, weights_uri: str, caps
 
 def test_lines_tell_answers_from_missing_ones() -> None:
     image, info = ListedImage("a.png"), ImageInfo(64, 64, "PNG", "RGB")
-    answered = to_row(ImageRecord(image, Status.OK, None, info, Estimate(39.62, 98.04, 1.0, 256, 200)), STAMP)
+    answered = to_row(finish(image, info, network=Estimate(39.62, 98.04, 1.0, 256, 200)), STAMP)
     assert to_line(answered) == "a.png: unsure, quality 39.6 (q1net, confidence 98.0)"
     with_header = to_line(answered | {"header_quality": 95.0})
     assert with_header == "a.png: unsure, quality 39.6 (q1net, confidence 98.0, header says 95)"
-    found = replace(info, lattice=LatticeEstimate(40.0, match="exact", level=40, last_quality=40.0, grid=(1, 0)))
+    found = LatticeEstimate(40.0, match="exact", level=40, last_quality=40.0, grid=(1, 0))
     for estimate in (Estimate(39.62, 98.04, 1.0, 256, 200), Estimate(None, None, None, 256, 0), None):
-        row = to_row(ImageRecord(image, Status.OK, None, found, estimate), STAMP)
+        row = to_row(finish(image, info, found, estimate), STAMP)
         assert to_line(row) == "a.png: stripped, quality 40.0 (lattice)"
-    unsure = to_row(ImageRecord(image, Status.OK, None, info, Estimate(None, None, None, 256, 0)), STAMP)
+    unsure = to_row(finish(image, info, network=Estimate(None, None, None, 256, 0)), STAMP)
     assert to_line(unsure) == "a.png: unsure, no estimate: no lattice, none of 256 patches is confident"
     assert to_line(unsure | {"header_quality": 95.0}).endswith("is confident, header says 95")
-    failed = to_row(ImageRecord(image, Status.CORRUPT, "cut short", info, None), STAMP)
+    failed = to_row(finish(image, info, error=ImageError(Status.CORRUPT, "cut short")), STAMP)
     assert to_line(failed) == "a.png: corrupt: cut short"
 
 

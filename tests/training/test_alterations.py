@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pictures import make_picture
 
-from q1net_core.codecs.base import compress_jpeg
+from q1net_core.codecs.jpeg import compress_jpeg
 from q1net_core.errors import ConfigError
 from q1net_core.patches import cut_windows
 from training.alterations import (

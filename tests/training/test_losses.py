@@ -17,9 +17,6 @@ from training.losses import (
 )
 
 # Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
-NUMPY_COPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
-
 TRUTH = np.float32([50, 80, 30])
 PREDICTED = np.float32([[60, 70], [80, 90], [25, 99]])
 

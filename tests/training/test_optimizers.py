@@ -7,11 +7,8 @@ import tensorflow as tf
 
 from training.optimizers import KernelMuon, make_optimizer
 
+
 # Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
-NUMPY_COPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
-
-
 def step_muon(shape: tuple[int, ...], gradient: np.ndarray) -> np.ndarray:
     """Change of a variable by the first step of Muon."""
     variable = keras.Variable(np.zeros(shape, np.float32))

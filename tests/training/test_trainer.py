@@ -28,9 +28,6 @@ from training.trainer import TrainResult, new_model, train
 from training.validation import averaged, is_stale, mae_of, read_history
 
 # Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
-NUMPY_COPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
-
 # All that a resumed training has to bring along: momenta, averages, the step for growth and schedule.
 SMOKE = preset(
     "smoke",

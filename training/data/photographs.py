@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import count, repeat
+from itertools import count
 from typing import TypeVar
 
 import numpy as np
@@ -13,8 +13,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from q1net_core import patches
-from q1net_core.codecs import base as codecs
-from q1net_core.codecs.places import draw_place
+from q1net_core.codecs.jpeg import JPEG, compress_jpeg
+from q1net_core.codecs.positions import draw_position
+from q1net_core.codecs.tiles import compress_tiles, cut_inner, cut_tiles
 from q1net_core.errors import ConfigError
 from q1net_core.images.decode import decode
 from q1net_core.records import Float32Array, UInt8Array
@@ -24,7 +25,7 @@ from training.config import TrainConfig
 from training.variations import vary
 
 MAX_IMAGE_BYTES = 1 << 28
-LEVELS = codecs.CODECS["jpeg"].levels
+LEVELS = JPEG.levels
 # At which each validation image is seen in each alteration.
 ALTERED_LEVELS = 2
 # Windows of photographs from which the places of a batch are drawn; before each batch some are replaced.
@@ -71,7 +72,7 @@ def load_corpus(pattern: str) -> list[UInt8Array]:
         ConfigError: nothing matches.
         ImageError: an image cannot be used; training data is never skipped silently.
     """
-    listed = [image for part in pattern.split(",") for image in list_images(part)]
+    listed = list(list_images(pattern))
     if not listed:
         raise ConfigError(f"no image matches {pattern!r}; expected a folder, file or glob of lossless images")
     progress = tqdm(listed, desc="load corpus", unit="image", disable=None)
@@ -91,8 +92,8 @@ def draw_tiles(
     """Tiles around ``count`` random places in as many random images, and where their patches lie inside them."""
     tiles, tops, lefts = [], [], []
     for index in rng.choice(len(corpus), size=count, p=weights):
-        top, left = draw_place(rng, corpus[index])
-        tile, inner_top, inner_left = codecs.cut_tiles(corpus[index], np.array([top]), np.array([left]), patches.PATCH)
+        top, left = draw_position(rng, corpus[index])
+        tile, inner_top, inner_left = cut_tiles(corpus[index], np.array([top]), np.array([left]), patches.PATCH)
         tiles.append(tile)
         tops.append(inner_top)
         lefts.append(inner_left)
@@ -113,8 +114,8 @@ def draw_batch(
     for shared, alteration in zip(levels, draw_alterations(rng, len(levels), config), strict=True):
         if alteration is None:
             tiles, tops, lefts = draw_tiles(rng, corpus, weights, per_level)
-            compressed = (codecs.compress_tiles(tiles, int(level)) for level in shared)
-            samples += [codecs.cut_inner(tiles, tops, lefts, patches.PATCH) for tiles in compressed]
+            compressed = (compress_tiles(tiles, int(level)) for level in shared)
+            samples += [cut_inner(tiles, tops, lefts, patches.PATCH) for tiles in compressed]
             labels += shared.tolist()
         else:
             images = rng.choice(len(corpus), size=per_level, p=weights)
@@ -172,12 +173,10 @@ def batches(corpus: list[UInt8Array], config: TrainConfig, start: int = 0) -> It
     check_sizes(corpus, config)
     weights = np.sqrt([pixels.shape[0] * pixels.shape[1] for pixels in corpus])
     weights /= weights.sum()
-    if config.variations:
-        equal = np.full(WINDOWS, 1 / WINDOWS)
-        pictures = ((windows, equal) for windows in draw_windows(corpus, weights, config, start))
-    else:
-        pictures = repeat((corpus, weights))
-    for step, (images, shares) in zip(count(start), pictures, strict=False):
+    equal = np.full(WINDOWS, 1 / WINDOWS)
+    windows = draw_windows(corpus, weights, config, start) if config.variations else None
+    for step in count(start):
+        images, shares = (corpus, weights) if windows is None else (next(windows), equal)
         rng = np.random.default_rng([config.seed, step])
         yield draw_batch(rng, images, shares, config.batch_size_at(step), config)
 
@@ -185,7 +184,7 @@ def batches(corpus: list[UInt8Array], config: TrainConfig, start: int = 0) -> It
 def validation_set(corpus: list[UInt8Array], levels: Sequence[int], count: int) -> Labelled:
     """Every image at every level as the audit sees it: uint8 [images * levels, count, 16, 16, 3], levels float32."""
     stacks = [
-        patches.sample_patches(codecs.compress_jpeg(pixels, level), count)
+        patches.sample_patches(compress_jpeg(pixels, level), count)
         for pixels in tqdm(corpus, desc="compress validation images", unit="image", disable=None)
         for level in levels
     ]

@@ -6,8 +6,9 @@ dataset.json and the columns: training knows no pipelines.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
@@ -25,44 +26,63 @@ from training.data.photographs import LEVELS, Batch, Data, Labelled, prefetch
 # Rows that are mixed at a time: 100 MB of patches, and as much again for those that come next.
 POOL_ROWS = 1 << 17
 MAX_SHARD_BYTES = 1 << 32
+# Of datasets that can be read. In 1 the rows of every split are shuffled; since 2 those of train alone are, and the
+# images of the other splits lie one after the other.
+VERSIONS = (1, 2)
 PLACE = ("source", "y", "x")
 
 Pool = tuple[UInt8Array, npt.NDArray[np.float32], IntArray]
 
 
 @dataclass(frozen=True, slots=True)
+class ShardFile:
+    """A file of a dataset: its name below the dataset's uri, how many rows it has, and its checksum."""
+
+    name: str
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShardDataset:
-    """A finished dataset: ``files`` are (name below ``uri``, rows) of each split."""
+    """A finished dataset: the files of each split, and by its version how rows lie in them (see VERSIONS)."""
 
     uri: str
+    version: int
     levels: tuple[int, ...]
     patches_per_image: int
-    files: dict[str, list[tuple[str, int]]]
+    files: dict[str, list[ShardFile]]
 
     def rows(self, split: str) -> int:
         """How many rows a split has."""
-        return sum(rows for _, rows in self.files.get(split, []))
+        return sum(file.rows for file in self.files.get(split, []))
 
 
 def open_dataset(uri: str) -> ShardDataset:
     """Read dataset.json of a folder of shards.
 
     Raises:
-        ConfigError: there is none, it is not readable, or the shards are no Parquet.
+        ConfigError: there is none, it is not readable, of an unknown version, or the shards are no Parquet.
     """
     try:
         about = json.loads(read_bytes(join(uri, "dataset.json"), MAX_SHARD_BYTES))
         arguments = about["arguments"]
-        files: dict[str, list[tuple[str, int]]] = {}
+        files: dict[str, list[ShardFile]] = {}
         for file in about["files"]:
             split = file["name"].split("/")[0].removeprefix("split=")
-            files.setdefault(split, []).append((file["name"], int(file["rows"])))
-        dataset = ShardDataset(uri, tuple(arguments["levels"]), int(arguments["patches_per_image"]), files)
+            files.setdefault(split, []).append(ShardFile(file["name"], int(file["rows"]), file["sha256"]))
+        version, places = int(about.get("version", 1)), int(arguments["patches_per_image"])
+        dataset = ShardDataset(uri, version, tuple(arguments["levels"]), places, files)
     except (ImageError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"shards are {uri!r}, which has no dataset.json that can be used ({error}); expected the --output of a "
             "finished q1net shards"
         ) from error
+    if version not in VERSIONS:
+        raise ConfigError(
+            f"dataset.json in {uri} has version {version}; this q1net reads {' and '.join(map(str, VERSIONS))}: "
+            "install the one that made the shards"
+        )
     if arguments["format"] != "parquet":
         raise ConfigError(
             f"shards in {uri} are {arguments['format']} files; training reads parquet: make them with --format parquet"
@@ -73,16 +93,20 @@ def open_dataset(uri: str) -> ShardDataset:
     return dataset
 
 
-def read_shard(dataset: ShardDataset, name: str, rows: int) -> pa.Table:
-    """One file; raises ConfigError if it is not there or not the one that dataset.json lists."""
-    uri = join(dataset.uri, name)
+def read_shard(dataset: ShardDataset, file: ShardFile) -> pa.Table:
+    """One file; raises ConfigError if it is not there, or is not the one that dataset.json lists."""
+    uri = join(dataset.uri, file.name)
     try:
-        table = pq.read_table(pa.BufferReader(read_bytes(uri, MAX_SHARD_BYTES)))
-    except (ImageError, pa.ArrowInvalid, OSError) as error:
+        content = read_bytes(uri, MAX_SHARD_BYTES)
+    except ImageError as error:
         raise ConfigError(f"shard {uri} cannot be read: {error}; make the shards again") from error
-    if len(table) != rows:
-        raise ConfigError(f"shard {uri} has {len(table)} rows and dataset.json says {rows}; make the shards again")
-    return table
+    found = sha256(content).hexdigest()
+    if found != file.sha256:
+        raise ConfigError(
+            f"shard {uri} is not the file that dataset.json lists: its sha256 is {found}, expected {file.sha256}; "
+            "copy it again, or make the shards again"
+        )
+    return pq.read_table(pa.BufferReader(content))
 
 
 def patches_of(table: pa.Table) -> UInt8Array:
@@ -107,12 +131,12 @@ def mix(rng: np.random.Generator, places: npt.NDArray[np.int64], together: int) 
     return np.concatenate([runs.ravel(), by_place[whole:]])
 
 
-def group_files(files: Sequence[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+def group_files(files: Iterable[ShardFile]) -> Iterator[list[ShardFile]]:
     """Files in their order, as many together as make a pool of rows."""
-    pool: list[tuple[str, int]] = []
+    pool: list[ShardFile] = []
     for file in files:
         pool.append(file)
-        if sum(rows for _, rows in pool) >= POOL_ROWS:
+        if sum(file.rows for file in pool) >= POOL_ROWS:
             yield pool
             pool = []
     if pool:
@@ -126,9 +150,9 @@ def read_pools(dataset: ShardDataset, config: TrainConfig, position: int) -> Ite
     while True:
         rng = np.random.default_rng([config.seed, epoch])
         for number, pool in enumerate(group_files([files[index] for index in rng.permutation(len(files))])):
-            rows = sum(rows for _, rows in pool)
+            rows = sum(file.rows for file in pool)
             if skipped < rows:
-                table = pa.concat_tables([read_shard(dataset, *file) for file in pool])
+                table = pa.concat_tables([read_shard(dataset, file) for file in pool])
                 mixing = np.random.default_rng([config.seed, epoch, number])
                 order = mix(mixing, number_places(table), config.levels_per_location)
                 yield patches_of(table), table["level"].to_numpy().astype(np.float32), order[skipped:]
@@ -156,22 +180,40 @@ def shard_batches(dataset: ShardDataset, config: TrainConfig, start: int = 0) ->
                 missing = config.batch_size_at(step)
 
 
+def read_images(dataset: ShardDataset, split: str, levels: Sequence[int]) -> Iterator[pa.Table]:
+    """The images of a split one after the other, each the rows of its places at each of ``levels``, by (level, y, x).
+
+    One file is in memory at a time; of version 1 all files are, since images are scattered over them.
+    """
+    files = (read_shard(dataset, file) for file in dataset.files.get(split, []))
+    tables: Iterable[pa.Table] = (table.filter(np.isin(table["level"].to_numpy(), levels)) for table in files)
+    if dataset.version == 1:
+        tables = [pa.concat_tables(tables).sort_by([(name, "ascending") for name in ("source", "level", "y", "x")])]
+    rows = dataset.patches_per_image * len(levels)
+    for table in tables:
+        for start in range(0, len(table), rows):
+            yield table.slice(start, rows)
+
+
 def shard_stacks(dataset: ShardDataset, split: str, levels: Sequence[int], count: int) -> Labelled:
     """Images of a split at each level: ``count`` patches of each, uint8 [images * levels, count, 16, 16, 3].
 
     Levels that the dataset does not have are left out, and all of its levels are taken if none remains; images that
     have fewer patches give what they have.
+
+    Raises:
+        ConfigError: the split has no images, or a file is not the one that dataset.json lists.
     """
-    wanted = [level for level in dataset.levels if level in levels] or list(dataset.levels)
-    tables = [read_shard(dataset, *file) for file in dataset.files.get(split, [])]
-    if not tables:
+    if not dataset.rows(split):
         raise ConfigError(f"shards in {dataset.uri} have no rows in the split {split!r}; make them from more images")
-    kept = [table.filter(np.isin(table["level"].to_numpy(), wanted)) for table in tables]
-    table = pa.concat_tables(kept).sort_by([(name, "ascending") for name in ("source", "level", "y", "x")])
-    shape = (-1, dataset.patches_per_image)
-    chosen = spread_evenly(dataset.patches_per_image, count)
-    stacks = patches_of(table).reshape(*shape, PATCH, PATCH, 3)[:, chosen]
-    return stacks, table["level"].to_numpy().reshape(shape)[:, 0].astype(np.float32)
+    wanted = sorted(set(dataset.levels) & set(levels) or dataset.levels)
+    per_image = dataset.patches_per_image
+    chosen = spread_evenly(per_image, count)
+    images = dataset.rows(split) // (per_image * len(dataset.levels))
+    stacks: UInt8Array = np.empty((images, len(wanted), len(chosen), PATCH, PATCH, 3), np.uint8)
+    for stack, table in zip(stacks, read_images(dataset, split, wanted), strict=True):
+        stack[:] = patches_of(table).reshape(len(wanted), per_image, PATCH, PATCH, 3)[:, chosen]
+    return stacks.reshape(-1, *stacks.shape[2:]), np.tile(np.array(wanted, np.float32), images)
 
 
 def shard_data(uri: str, split: str = "valid") -> Data:

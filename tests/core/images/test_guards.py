@@ -21,6 +21,30 @@ def test_tiff_orientation_from_xmp_is_not_applied(compression: str) -> None:
     np.testing.assert_array_equal(decoded.pixels, pixels_of(PHOTO))
 
 
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_tiff_orientation_is_not_applied(orientation: int, compression: str, big: bool) -> None:
+    options = {"compression": compression, "big_tiff": big}
+    turned = encode(PHOTO, "TIFF", tiffinfo={274: orientation}, **options)
+    np.testing.assert_array_equal(decode(turned).pixels, decode(encode(PHOTO, "TIFF", **options)).pixels)
+
+
+@pytest.mark.parametrize(("kind", "count", "layout"), [(3, 1, "HH"), (3, 2, "HH"), (4, 1, "L"), (6, 1, "BBBB")])
+@pytest.mark.parametrize("order", "<>")
+def test_tiff_orientation_of_any_type_is_not_applied(kind: int, count: int, layout: str, order: str) -> None:
+    entries = [(256, 4, 1, "L", 3), (257, 4, 1, "L", 2), (258, 3, 1, "HH", 8), (259, 3, 1, "HH", 1)]
+    entries += [(262, 3, 1, "HH", 1), (273, 4, 1, "L", 122), (274, kind, count, layout, 6)]
+    entries += [(278, 4, 1, "L", 2), (279, 4, 1, "L", 6)]
+    tiff = struct.pack(order + "2sHLH", b"II" if order == "<" else b"MM", 42, 8, len(entries))
+    for tag, number, values, format, value in entries:
+        tiff += struct.pack(order + "HHL" + format, tag, number, values, value, *[0] * (len(format) - 1))
+    tiff += struct.pack(order + "L", 0)
+    tiff += bytes(range(10, 70, 10))
+    assert Image.open(io.BytesIO(tiff)).size == (2, 3)
+    assert decode(tiff).pixels[..., 0].tolist() == [[10, 20, 30], [40, 50, 60]]
+
+
 def test_gif_frame_with_its_own_palette_offset_and_comment() -> None:
     frame = encode(FLAT, "GIF", comment=b"hello", transparency=2)
     at = frame.index(b",")

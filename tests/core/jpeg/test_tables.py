@@ -4,6 +4,8 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from PIL.JpegPresets import presets
 
@@ -11,7 +13,7 @@ from q1net_core.errors import ConfigError
 from q1net_core.jpeg.tables import (
     ANNEX_K_CHROMA,
     ANNEX_K_LUMA,
-    LEVELS,
+    JPEG_QUALITIES,
     LIBJPEG_9_CHROMA,
     PHOTOSHOP_TABLES,
     ROBIDOUX,
@@ -20,7 +22,7 @@ from q1net_core.jpeg.tables import (
     find_chroma_levels,
     find_luma_levels,
     find_mozjpeg_levels,
-    fit_luma_quality,
+    fit_quality,
     mozjpeg_table,
     scale_table,
     standard_tables,
@@ -33,7 +35,7 @@ def test_zigzag_is_the_order_of_the_standard() -> None:
     assert sorted(ZIGZAG) == list(range(64))
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", JPEG_QUALITIES)
 def test_standard_tables_are_libjpegs(level: int) -> None:
     buffer = BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "JPEG", quality=level)
@@ -66,7 +68,7 @@ def test_base_tables_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize("baseline", [True, False])
 def test_levels_are_found_back(baseline: bool) -> None:
-    for level in LEVELS:
+    for level in JPEG_QUALITIES:
         luma, chroma = standard_tables(level, baseline=baseline)
         shared = {1, 2, 3} if baseline and level <= 3 else {level}
         assert find_luma_levels(tuple(luma.tolist())) == {level}
@@ -82,21 +84,33 @@ def test_foreign_tables_have_no_level() -> None:
 
 
 def test_fit_returns_the_level_of_standard_tables() -> None:
-    for level in LEVELS:  # or a lower one with the same low frequencies: 46 for 47, 49 for 51, 96 for 97 to 100
+    for level in JPEG_QUALITIES:  # or a lower one with the same low frequencies: 46 for 47, 49 for 51, 96 for 97 to 100
         luma = standard_tables(level)[0].tolist()
-        fitted = fit_luma_quality(tuple(luma))
+        fitted = fit_quality(tuple(luma))
         assert level - 4 <= fitted <= level
         lowest = [standard_tables(fitted)[0][i] for i in ZIGZAG[:10]]
         assert lowest == [luma[i] for i in ZIGZAG[:10]]
 
 
-def test_fit_survives_forbidden_zero_steps() -> None:
-    assert fit_luma_quality((0,) * 64) == 96
+@given(st.sampled_from(JPEG_QUALITIES), st.lists(st.integers(0, 63), unique=True, min_size=1, max_size=40))
+def test_a_table_of_which_some_is_known_means_a_level_with_those_steps(level: int, known: list[int]) -> None:
+    steps = np.zeros(64, np.intp)
+    steps[known] = standard_tables(level)[0][known]
+    found = standard_tables(fit_quality(steps))[0]
+    lowest = [i for i in ZIGZAG if i in known][:10]
+    assert np.array_equal(found[lowest], steps[lowest])
+
+
+@pytest.mark.parametrize("level", [5, 50, 90])
+def test_steps_between_two_levels_mean_the_nearer_one(level: int) -> None:
+    steps = standard_tables(level)[0].copy()
+    steps[2] += 1
+    assert abs(fit_quality(steps) - level) <= 1
 
 
 def test_photoshop_levels_fit_the_known_libjpeg_levels() -> None:
     assert list(PHOTOSHOP_TABLES) == list(range(13))
-    fitted = [fit_luma_quality(pair.luma) for pair in PHOTOSHOP_TABLES.values()]
+    fitted = [fit_quality(pair.luma) for pair in PHOTOSHOP_TABLES.values()]
     assert fitted == [14, 18, 27, 40, 52, 64, 74, 70, 81, 87, 92, 96, 96]
     subsamplings = [pair.subsampling for pair in PHOTOSHOP_TABLES.values()]
     assert subsamplings == ["4:2:0"] * 7 + ["4:4:4"] * 6

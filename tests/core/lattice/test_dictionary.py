@@ -1,17 +1,15 @@
 """The dictionary of tables: every known one once, and its pairs give the same steps back."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from q1net_core.jpeg.tables import (
-    LEVELS,
-    LOWEST_FREQUENCIES,
+    JPEG_QUALITIES,
     PHOTOSHOP_TABLES,
     SAVE_FOR_WEB_TABLES,
     Table,
-    fit_luma_quality,
+    fit_quality,
     mozjpeg_table,
     standard_tables,
 )
@@ -20,7 +18,6 @@ from q1net_core.lattice.dictionary import (
     SCREENED,
     all_pairs,
     all_steps,
-    fit_quality,
     known_tables,
     pair_steps,
     screening_pairs,
@@ -35,23 +32,23 @@ def libjpeg(level: int) -> Table:
 def test_every_known_table_is_there_once() -> None:
     tables = {table.steps: table for table in known_tables()}
     assert len(tables) == len(known_tables())
-    expected = {libjpeg(level) for level in LEVELS}
+    expected = {libjpeg(level) for level in JPEG_QUALITIES}
     expected |= {pair.luma for pair in (*PHOTOSHOP_TABLES.values(), *SAVE_FOR_WEB_TABLES.values())}
-    expected |= {tuple(mozjpeg_table(level).tolist()) for level in LEVELS}
+    expected |= {tuple(mozjpeg_table(level).tolist()) for level in JPEG_QUALITIES}
     assert set(tables) == expected
 
 
 def test_a_table_of_two_encoders_is_the_earlier_ones() -> None:
     tables = {table.steps: (table.family, table.level, table.quality) for table in known_tables()}
-    for level in LEVELS:
-        assert tables[libjpeg(level)] == ("exact", level, level)
+    for level in JPEG_QUALITIES:
+        assert tables[libjpeg(level)] == ("libjpeg", level, level)
     for level, pair in PHOTOSHOP_TABLES.items():
-        assert tables[pair.luma] == ("photoshop", level, fit_luma_quality(pair.luma))
+        assert tables[pair.luma] == ("photoshop", level, fit_quality(pair.luma))
     shared = [level for level, pair in SAVE_FOR_WEB_TABLES.items() if tables[pair.luma][0] != "save_for_web"]
     assert [tables[SAVE_FOR_WEB_TABLES[level].luma] for level in shared] == [("photoshop", 10, 92)]
     # All steps 1, or all 255.
-    assert tables[tuple(mozjpeg_table(100).tolist())] == ("exact", 100, 100)
-    assert tables[tuple(mozjpeg_table(3).tolist())][:2] == ("exact", 1)
+    assert tables[tuple(mozjpeg_table(100).tolist())] == ("libjpeg", 100, 100)
+    assert tables[tuple(mozjpeg_table(3).tolist())][:2] == ("libjpeg", 1)
     assert tables[tuple(mozjpeg_table(75).tolist())] == ("mozjpeg", 75, 67)
 
 
@@ -71,27 +68,6 @@ def test_all_frequencies_but_the_mean_are_looked_at_the_lowest_first() -> None:
     assert sorted(AC) == list(range(1, 64))
     assert AC[:5].tolist() == [1, 8, 16, 9, 2]
     assert np.array_equal(SCREENED, AC[: len(SCREENED)])
-
-
-def test_a_whole_table_means_the_level_that_a_header_would() -> None:
-    for table in known_tables():
-        assert fit_quality(np.array(table.steps, np.intp)) == fit_luma_quality(table.steps)
-
-
-@given(st.sampled_from(LEVELS), st.lists(st.integers(0, 63), unique=True, min_size=15, max_size=40))
-def test_a_table_of_which_some_is_known_means_a_level_with_those_steps(level: int, known: list[int]) -> None:
-    steps = np.zeros(64, np.intp)
-    steps[known] = standard_tables(level)[0][known]
-    found = standard_tables(fit_quality(steps))[0]
-    lowest = [place for place in AC if place in known][: len(LOWEST_FREQUENCIES) - 1]
-    assert np.array_equal(found[lowest], steps[lowest])
-
-
-@pytest.mark.parametrize("level", [5, 50, 90])
-def test_steps_between_two_levels_mean_the_nearer_one(level: int) -> None:
-    steps = standard_tables(level)[0].copy()
-    steps[2] += 1
-    assert abs(fit_quality(steps) - level) <= 1
 
 
 @given(st.lists(st.integers(0, len(known_tables()) - 1), min_size=1, max_size=20, unique=True))

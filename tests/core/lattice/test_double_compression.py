@@ -1,15 +1,15 @@
-"""An earlier, coarser compression on the same grid is found under the last one, and only where there was one."""
+"""Aligned double compression: the coarser primary table is found, and only where there is one."""
 
 import numpy as np
 import pytest
 from pictures import ORIGINALS, compress, load_original
 
+from q1net_core.arrays import UInt8Array
+from q1net_core.lattice.blocks import Coefficients, choose_blocks
 from q1net_core.lattice.dictionary import KnownTable, known_tables
-from q1net_core.lattice.double_compression import find_first_table, normal_cdf
+from q1net_core.lattice.double_compression import LARGEST_MULTIPLE, count_multiples, find_primary_table, normal_cdf
 from q1net_core.lattice.estimate import estimate_lattice
 from q1net_core.lattice.grid import find_grid
-from q1net_core.lattice.likelihood import Coefficients, choose_blocks
-from q1net_core.records import UInt8Array
 
 BUSY = "messenger/houses.jpg"
 # Full size: under a fine last compression much of the evidence is of rare coefficients.
@@ -48,7 +48,7 @@ def test_a_finer_first_compression_leaves_nothing_to_see(name: str, first: int, 
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_one_compression_has_none_before_it(name: str, level: int) -> None:
     groups = busy_blocks(compress(load_original(name), level))
-    assert find_first_table(groups, libjpeg(level)) is None
+    assert find_primary_table(groups, libjpeg(level)) is None
 
 
 def test_a_first_compression_on_another_grid_is_no_lattice_of_this_one() -> None:
@@ -59,7 +59,14 @@ def test_a_first_compression_on_another_grid_is_no_lattice_of_this_one() -> None
 
 def test_a_table_coarser_than_all_others_has_none_before_it() -> None:
     groups = busy_blocks(compress(load_original(BUSY), 1))
-    assert find_first_table(groups, libjpeg(1)) is None
+    assert find_primary_table(groups, libjpeg(1)) is None
+
+
+def test_multiples_are_counted_by_row_without_zeros_and_without_what_lies_beyond() -> None:
+    counts = count_multiples(np.array([[0.0, 1, 1, 3], [2, LARGEST_MULTIPLE, LARGEST_MULTIPLE + 1, 1e6]]))
+    assert counts.shape == (2, LARGEST_MULTIPLE)
+    assert counts[0, :4].tolist() == [2, 0, 1, 0]
+    assert (counts[1, 1], counts[1, -1], counts.sum()) == (1, 1, 5)
 
 
 def test_the_curve_is_a_distribution_function_near_the_normal_one() -> None:

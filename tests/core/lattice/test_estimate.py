@@ -7,7 +7,7 @@ from pathlib import Path
 import jpeglib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pictures import ORIGINALS, PHOTOGRAPHS, compress, load_original, make_picture
 from PIL import Image
@@ -16,11 +16,10 @@ from q1net_core.images.decode import decode
 from q1net_core.jpeg.tables import (
     PHOTOSHOP_TABLES,
     SAVE_FOR_WEB_TABLES,
-    fit_luma_quality,
+    fit_quality,
     mozjpeg_table,
     standard_tables,
 )
-from q1net_core.lattice.dictionary import fit_quality
 from q1net_core.lattice.estimate import estimate_lattice
 from q1net_core.records import LatticeEstimate, UInt8Array
 
@@ -46,7 +45,6 @@ def test_every_level_is_exact(name: str, levels: range) -> None:
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
 def test_random_crops_are_exact_and_tell_their_grid(data: st.DataObject) -> None:
     level = data.draw(st.integers(3, 99))
     pixels = compress(load_original(BUSY), level)
@@ -77,7 +75,7 @@ def test_photoshops_levels_are_named(level: int) -> None:
     pixels = compress(load_original(BUSY), qtables=[list(luma), list(chroma)], subsampling=subsampling)
     estimate = estimate_lattice(pixels)
     assert (estimate.match, estimate.level, estimate.steps) == ("photoshop", level, luma)
-    assert estimate.quality == estimate.last_quality == fit_luma_quality(luma)
+    assert estimate.quality == estimate.last_quality == fit_quality(luma)
 
 
 @pytest.mark.parametrize("level", SAVE_FOR_WEB_TABLES)
@@ -122,7 +120,7 @@ def test_a_table_of_nobody_is_custom_with_its_steps(name: str, table: list[int])
     known = steps > 0
     assert known.sum() >= 30
     assert (steps == table)[known].mean() > 0.97
-    assert estimate.quality == estimate.last_quality == pytest.approx(fit_luma_quality(tuple(table)), abs=1)
+    assert estimate.quality == estimate.last_quality == pytest.approx(fit_quality(tuple(table)), abs=1)
 
 
 @pytest.mark.parametrize("level", [1, 2])
@@ -206,6 +204,15 @@ def test_tiny_pictures_are_abstained_on(height: int, width: int) -> None:
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_blank_pictures_tell_nothing_for_or_against(value: int) -> None:
     assert estimate_lattice(np.full((100, 100, 3), value, np.uint8)) == LatticeEstimate()
+
+
+def test_a_luma_plane_is_judged_as_the_grey_picture_of_it() -> None:
+    grey = np.asarray(Image.fromarray(load_original(BUSY)).convert("L"))
+    pixels = compress(grey, 60)[3:, 2:]
+    assert np.array_equal(pixels[..., 0], pixels[..., 2])
+    estimate = estimate_lattice(pixels)
+    assert (estimate.quality, estimate.grid) == (60, (6, 5))
+    assert estimate_lattice(np.ascontiguousarray(pixels[..., 0])) == estimate
 
 
 def test_the_layout_in_memory_does_not_matter_and_pixels_stay_as_they_are() -> None:

@@ -11,9 +11,6 @@ from q1net_core.errors import ConfigError
 from q1net_core.network.q1net import VARIANTS, ModelConfig, build_model
 
 # Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
-NUMPY_COPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
-
 PARAMETERS = {
     "q1net-k8": 125_234,
     "q1net-k8-robust": 125_234,

@@ -16,8 +16,6 @@ from q1net_core.network.weights import Q1Net, load_model, packaged_variants, rea
 from q1net_core.records import FusionRule, UInt8Array
 
 # Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
-NUMPY_COPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
 VARIANT = "q1net-no-bottleneck"
 FUSIONS = {
     "weighted": {"threshold": 88, "calibration": [[1.5, 1], [97, 100]], "val_mae": 0.4},

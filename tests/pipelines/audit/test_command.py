@@ -10,7 +10,7 @@ import sys
 import uuid
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -26,13 +26,14 @@ from PIL import Image
 
 from pipelines import AuditImages
 from pipelines.audit.command import AuditConfig, Run, build, list_images, parse, start_run
-from pipelines.audit.table import AUDIT_SCHEMA, Row, Stamp, read_run, to_row
+from pipelines.audit.run import read_run
+from pipelines.audit.table import AUDIT_SCHEMA, Row, Stamp, to_row
 from pipelines.cli import main
 from pipelines.runtime import counters
-from pipelines.runtime import local as runner
+from pipelines.runtime.local import run_pipeline
 from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.estimator import estimate_image
+from q1net_core.estimator import EstimatorSettings, estimate_image
 from q1net_core.network.weights import Q1Net, read_weights
 
 PHOTOGRAPHS = Path(__file__).parents[2] / "photographs"
@@ -136,18 +137,30 @@ def small_folder(tmp_path: Path) -> Path:
     return folder
 
 
+def configure(
+    output: Path | str, *inputs: Path | str, weights: str, patches: int = 16, manifest: str | None = None,
+    group: str | None = None, group_column: str | None = None, accelerator: str | None = None, **settings: Any,
+) -> AuditConfig:  # fmt: skip
+    """A config from plain values, with few patches."""
+    chosen = EstimatorSettings(weights=weights, patches=patches, **settings)
+    return AuditConfig(str(output), tuple(map(str, inputs)), manifest, group, group_column, accelerator, chosen)
+
+
+def change(config: AuditConfig, **settings: Any) -> AuditConfig:
+    """The config with other settings."""
+    return replace(config, settings=replace(config.settings, **settings))
+
+
 def audit_of(config: AuditConfig, redistribute: bool = True) -> AuditImages:
-    return AuditImages(
-        config.weights, config.threshold, config.patches, config.max_bytes, config.max_pixels, config.accelerator,
-        redistribute, config.estimators, config.cascade,
-    )  # fmt: skip
+    """The transform of a config."""
+    return AuditImages(accelerator=config.accelerator, redistribute=redistribute, **asdict(config.settings))
 
 
 def execute(config: AuditConfig, run: Run, flags: list[str], redistribute: bool = True) -> list[Row]:
     """Run a started audit and read the committed rows, ordered by uri."""
     options = PipelineOptions(["--runner=FnApiRunner", *flags])
     transform = audit_of(config, redistribute)
-    runner.run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image")
+    run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image")
     return sorted(read_run(run.uri).to_pylist(), key=lambda row: row["uri"])
 
 
@@ -170,9 +183,8 @@ def run_folders(output: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def audited(weights_uri: str, odd_folder: Path) -> AuditConfig:
-    inputs = (str(PHOTOGRAPHS), str(odd_folder))
     group = r"/(camera|messenger)/"
-    return AuditConfig("", inputs, group=group, weights=weights_uri, patches=16, max_bytes=700_000)
+    return configure("", PHOTOGRAPHS, odd_folder, weights=weights_uri, group=group, max_bytes=700_000)
 
 
 @pytest.fixture(scope="module")
@@ -182,8 +194,9 @@ def model(weights_uri: str) -> Q1Net:
 
 def rows_without_beam(config: AuditConfig, model: Q1Net) -> list[Row]:
     """Rows of the plain loop over all images of a config."""
-    stamp, estimator = Stamp(model.weights.variant, model.weights.sha256), audit_of(config).config
-    return as_stored([to_row(estimate_image(image, model, estimator), stamp) for image in list_images(config)])
+    settings, stamp = config.settings, Stamp(model.weights.variant, model.weights.sha256)
+    rule = settings.rule_of(model.weights)
+    return as_stored([to_row(estimate_image(image, model, settings, rule), stamp) for image in list_images(config)])
 
 
 Q1NET, LATTICE, BOTH = ("q1net",), ("lattice",), ("lattice", "q1net")
@@ -211,7 +224,8 @@ def test_the_pipeline_equals_the_plain_computation(
     model: Q1Net,
     tmp_path: Path,
 ) -> None:
-    config = replace(audited, output=str(tmp_path), threshold=threshold, estimators=estimators, cascade=cascade)
+    config = change(audited, threshold=threshold, estimators=estimators, cascade=cascade)
+    config = replace(config, output=str(tmp_path))
     rows = execute(config, start_run(config), flags, redistribute)
     assert without_time(rows) == without_time(rows_without_beam(config, model))
     assert len(rows) == 12 + len(ODD_FILES) + len(BROKEN_LINKS)
@@ -238,9 +252,9 @@ OF_Q1NET = {"q1net_quality", "q1net_confidence", "q1net_spread", "patches", "pat
 def test_a_cascade_gives_the_same_rows_but_for_q1net_where_the_lattice_accepts(
     audited: AuditConfig, model: Q1Net
 ) -> None:
-    config = replace(audited, threshold=60.0)
+    config = change(audited, threshold=60.0)
     whole = without_time(rows_without_beam(config, model))
-    cascade = without_time(rows_without_beam(replace(config, cascade=True), model))
+    cascade = without_time(rows_without_beam(change(config, cascade=True), model))
     accepted = [row["lattice_quality"] is not None for row in whole]
     assert 11 <= sum(accepted) < len(whole)
     for row, full, found in zip(cascade, whole, accepted, strict=True):
@@ -253,8 +267,8 @@ def test_a_cascade_gives_the_same_rows_but_for_q1net_where_the_lattice_accepts(
 def test_q1net_alone_leaves_the_lattice_out_and_asks_the_same_of_the_network(
     audited: AuditConfig, model: Q1Net
 ) -> None:
-    config = replace(audited, threshold=0.0)
-    both, alone = (rows_without_beam(replace(config, estimators=estimators), model) for estimators in (BOTH, Q1NET))
+    config = change(audited, threshold=0.0)
+    both, alone = (rows_without_beam(change(config, estimators=estimators), model) for estimators in (BOTH, Q1NET))
     for row, full in zip(alone, both, strict=True):
         assert {row[name] for name in OF_THE_LATTICE} == {None}
         assert row["quality"] == row["q1net_quality"]
@@ -263,7 +277,7 @@ def test_q1net_alone_leaves_the_lattice_out_and_asks_the_same_of_the_network(
 
 
 def test_the_lattice_alone_gives_the_same_lattice_and_no_more(audited: AuditConfig, model: Q1Net) -> None:
-    both, alone = (rows_without_beam(replace(audited, estimators=estimators), model) for estimators in (BOTH, LATTICE))
+    both, alone = (rows_without_beam(change(audited, estimators=estimators), model) for estimators in (BOTH, LATTICE))
     for row, full in zip(alone, both, strict=True):
         assert {name: row[name] for name in OF_THE_LATTICE} == {name: full[name] for name in OF_THE_LATTICE}
         assert [row[name] for name in sorted(OF_Q1NET)] == [0, 0, None, None, None]
@@ -289,14 +303,14 @@ def test_the_lattice_alone_needs_no_network(small_folder: Path, weights_uri: str
 
 
 def test_the_graph_has_no_inference_where_q1net_is_not_wanted(weights_uri: str) -> None:
-    config = AuditConfig("memory://out", ("x",), weights=weights_uri, estimators=LATTICE)
+    config = configure("memory://out", "x", weights=weights_uri, estimators=LATTICE)
     names = {transform.unique_name for transform in graph_of(config, True).transforms.values()}
     assert not any("RunInference" in name or "RedistributePatches" in name for name in names)
     assert any("SamplePatches" in name for name in names)
 
 
 def test_what_an_audit_says_of_the_bundled_photographs(audited: AuditConfig, model: Q1Net, tmp_path: Path) -> None:
-    config = replace(audited, output=str(tmp_path), inputs=(str(PHOTOGRAPHS),), estimators=LATTICE)
+    config = replace(change(audited, estimators=LATTICE), output=str(tmp_path), inputs=(str(PHOTOGRAPHS),))
     rows = execute(config, start_run(config), ONE_THREAD)
     told = {
         row["uri"].removeprefix(f"{PHOTOGRAPHS}/"): (
@@ -329,9 +343,7 @@ def test_what_an_audit_says_of_the_bundled_photographs(audited: AuditConfig, mod
 
 
 def test_every_input_is_one_row_whatever_it_is(odd_folder: Path, weights_uri: str, tmp_path: Path) -> None:
-    config = AuditConfig(
-        str(tmp_path), (str(odd_folder),), weights=weights_uri, patches=16, max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS
-    )
+    config = configure(tmp_path, odd_folder, weights=weights_uri, max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS)
     rows = execute(config, start_run(config), ONE_THREAD)
     names = [*ODD_FILES, *BROKEN_LINKS]
     assert [row["uri"] for row in rows] == sorted(storage.printable_uri(f"{odd_folder}/{name}") for name in names)
@@ -351,7 +363,7 @@ def test_every_input_is_one_row_whatever_it_is(odd_folder: Path, weights_uri: st
 
 
 def test_images_that_vanish_after_listing_are_rows(small_folder: Path, weights_uri: str, tmp_path: Path) -> None:
-    config = AuditConfig(str(tmp_path / "out"), (str(small_folder),), weights=weights_uri, patches=16)
+    config = configure(tmp_path / "out", small_folder, weights=weights_uri)
     run = start_run(config)
     (small_folder / "b.jpg").unlink()
     (small_folder / "c.jpg").unlink()
@@ -367,10 +379,7 @@ def test_manifest_rows_are_rows_whether_or_not_they_exist(small_folder: Path, we
             "memory://q1net-audit/gone.jpg", f"{small_folder}/a.jpg"]  # fmt: skip
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("uri,site\n" + "".join(f"{uri},0{place}\n" for place, uri in enumerate(uris)))
-    output = tmp_path / "out"
-    config = AuditConfig(
-        str(output), manifest=str(manifest), group_column="site", weights=weights_uri, patches=16,
-    )  # fmt: skip
+    config = configure(tmp_path / "out", manifest=str(manifest), group_column="site", weights=weights_uri)
     rows = execute(config, start_run(config), ONE_THREAD)
     assert {row["uri"]: (row["status"], row["group"]) for row in rows} == {
         uris[0]: ("ok", "00"),
@@ -384,7 +393,7 @@ def test_manifest_rows_are_rows_whether_or_not_they_exist(small_folder: Path, we
 
 
 def test_replayed_bundles_double_no_rows(small_folder: Path, weights_uri: str, tmp_path: Path) -> None:
-    config = AuditConfig(str(tmp_path / "out"), (str(small_folder),), weights=weights_uri, patches=16)
+    config = configure(tmp_path / "out", small_folder, weights=weights_uri)
     before = counters.tally().get("rows", 0)
     rows = execute(config, start_run(config), ["--direct_runner_bundle_repeat=1"])
     assert counters.tally()["rows"] - before >= 8, "bundles were not replayed, so this proved nothing"
@@ -548,7 +557,7 @@ def test_a_failing_job_commits_nothing(
 
 
 def test_a_job_that_loses_rows_commits_nothing(small_folder: Path, weights_uri: str, tmp_path: Path) -> None:
-    config = AuditConfig(str(tmp_path / "out"), (str(small_folder),), weights=weights_uri, patches=16)
+    config = configure(tmp_path / "out", small_folder, weights=weights_uri)
     run = start_run(config)
     with pytest.raises(Exception, match="has 4 rows for 5 inputs"):
         execute(config, Run(run.uri, run.input_files, 5), ONE_THREAD)
@@ -616,14 +625,24 @@ def test_audit_images_works_in_any_pipeline(small_folder: Path, weights_uri: str
         ({"threshold": -1}, ConfigError),
         ({"max_pixels": 0}, ConfigError),
         ({"estimators": ["exif"]}, ConfigError),
-        ({"weights": "gone.keras"}, WeightsError),
+        ({"fusion": "mean"}, ConfigError),
     ],
 )
-def test_audit_images_refuses_mistakes_at_construction(
+def test_audit_images_refuses_mistakes_at_construction(arguments: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        AuditImages(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [({"weights": "gone.keras"}, WeightsError), ({"fusion": "trimmed"}, ConfigError)],
+)
+def test_weights_that_cannot_be_used_are_found_before_a_pipeline_runs(
     arguments: dict[str, Any], error: type[Exception], weights_uri: str
 ) -> None:
+    images = beam.Pipeline("FnApiRunner", PipelineOptions([])) | beam.Create(["a.jpg"])
     with pytest.raises(error):
-        AuditImages(**{"weights": weights_uri} | arguments)
+        images | AuditImages(**{"weights": weights_uri} | arguments)
 
 
 # What a distributed runner sees ---------------------------------------------------------------------------------------
@@ -648,7 +667,7 @@ def hinted(components: Any) -> set[str]:
 
 @pytest.mark.parametrize("redistribute", [True, False])
 def test_only_inference_asks_for_the_accelerator(redistribute: bool, weights_uri: str) -> None:
-    config = AuditConfig("memory://out", ("x",), weights=weights_uri, accelerator=ACCELERATOR)
+    config = configure("memory://out", "x", weights=weights_uri, accelerator=ACCELERATOR)
     components = graph_of(config, redistribute)
     names = hinted(components)
     inside = "AuditImages/EstimateImages/EstimateQuality/RunInference"
@@ -664,9 +683,9 @@ def test_only_inference_asks_for_the_accelerator(redistribute: bool, weights_uri
 
 
 def test_without_accelerator_nothing_is_hinted(weights_uri: str) -> None:
-    assert hinted(graph_of(AuditConfig("memory://out", ("x",), weights=weights_uri), True)) == set()
+    assert hinted(graph_of(configure("memory://out", "x", weights=weights_uri), True)) == set()
 
 
 def test_the_graph_holds_no_images_however_many_there_are(weights_uri: str) -> None:
-    config = AuditConfig("memory://out", ("x",), weights=weights_uri)
+    config = configure("memory://out", "x", weights=weights_uri)
     assert graph_of(config, True).ByteSize() < 200_000

@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
 from pipelines.cli import main
-from pipelines.evaluation.command import evaluate, parse, parse_levels, read_estimators
+from pipelines.evaluation.command import evaluate, parse, read_estimators
 from pipelines.evaluation.config import ESTIMATORS, SIZES, EvaluateConfig
 from pipelines.evaluation.render import (
     BANDS_SCHEMA,
@@ -25,14 +25,14 @@ from pipelines.evaluation.render import (
     band_cells,
 )
 from pipelines.evaluation.steps import describe
+from pipelines.runtime.options import parse_levels
 from q1net_core import storage
-from q1net_core.codecs.base import encode_jpeg
+from q1net_core.codecs.jpeg import encode_jpeg
 from q1net_core.errors import ConfigError
-from q1net_core.estimator import EstimatorConfig, estimate_image, fuse_predictions, predict_patches, sample_image
+from q1net_core.estimator import EstimatorSettings, estimate_image, fuse_predictions, predict_patches, sample_image
 from q1net_core.metrics import BANDS, QualityErrors
 from q1net_core.network.weights import Q1Net, packaged_variants, read_weights
-from q1net_core.records import ImagePatches, ListedImage
-from q1net_core.verdict import answer
+from q1net_core.records import FusionRule, ImagePatches, ListedImage
 
 PHOTOGRAPHS = Path(__file__).parents[2] / "photographs"
 LEVELS = (8, 50, 93)
@@ -52,14 +52,15 @@ def lossless(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def errors_by_hand(folder: Path, weights_uri: str, threshold: float, patches: int) -> QualityErrors:
-    model, config = Q1Net(read_weights(weights_uri)), EstimatorConfig(threshold, patches)
+    model, settings = Q1Net(read_weights(weights_uri)), EstimatorSettings(patches=patches)
+    rule = FusionRule("paper", threshold)
     total = QualityErrors()
     for path in sorted(folder.iterdir()):
         pixels = np.asarray(Image.open(path).convert("RGB"))
         for level in LEVELS:
-            sampled = sample_image(ListedImage("x"), encode_jpeg(pixels, level), config)
+            sampled = sample_image(ListedImage("x"), encode_jpeg(pixels, level), settings)
             assert isinstance(sampled, ImagePatches)
-            estimate = fuse_predictions(predict_patches(model, [sampled])[0], config).estimate
+            estimate = fuse_predictions(predict_patches(model, [sampled])[0], rule).network
             assert estimate is not None
             total = total + QualityErrors.of(level, estimate.quality)
     return total
@@ -95,16 +96,15 @@ def test_metrics_are_those_of_the_plain_computation(
 @pytest.mark.parametrize("estimator", ["lattice", "combined"])
 def test_other_estimators_answer_as_an_audit(estimator: str, lossless: Path, weights_uri: str, tmp_path: Path) -> None:
     model, total = Q1Net(read_weights(weights_uri)), QualityErrors()
-    config = EstimatorConfig(60, 16, estimators=ESTIMATORS[estimator], cascade=estimator == "combined")
+    settings = EstimatorSettings(patches=16, estimators=ESTIMATORS[estimator], cascade=estimator == "combined")
     sources = set()
     for path in sorted(lossless.iterdir()):
         pixels = np.asarray(Image.open(path).convert("RGB"))
         for level in LEVELS:
             file = tmp_path / "one.jpg"
             file.write_bytes(encode_jpeg(pixels, level))
-            record = estimate_image(ListedImage(str(file)), model, config)
-            quality, source = answer(record.info.lattice, record.estimate)
-            total, sources = total + QualityErrors.of(level, quality), sources | {source}
+            answer = estimate_image(ListedImage(str(file)), model, settings, FusionRule("paper", 60)).answer
+            total, sources = total + QualityErrors.of(level, answer.quality), sources | {answer.source}
     arguments = ["--images", str(lossless), "--output", f"{tmp_path}/out", "--levels", "8,50,93"]
     if estimator == "combined":
         arguments += ["--weights", weights_uri, "--patches", "16"]

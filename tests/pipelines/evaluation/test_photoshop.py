@@ -12,11 +12,11 @@ from PIL import Image
 
 from pipelines.cli import main
 from pipelines.evaluation import photoshop
-from q1net_core.estimator import EstimatorConfig, fuse_predictions, predict_patches, sample_image
+from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches, sample_image
 from q1net_core.jpeg.header import read_jpeg_header
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES
 from q1net_core.network.weights import Q1Net, read_weights
-from q1net_core.records import ImagePatches, ListedImage
+from q1net_core.records import FusionRule, ImagePatches, ListedImage
 
 PHOTOGRAPH = Path(__file__).parents[2] / "photographs/camera/airplane.png"
 
@@ -72,13 +72,13 @@ def test_the_study_is_that_of_the_plain_computation(
     assert main(["evaluate", *arguments, "--patches", "16", "--weights", weights_uri]) == 0
     rows = pq.read_table(output / "photoshop.parquet").to_pylist()
     assert rows == json.loads((output / "photoshop.json").read_text())["rows"]
-    model, config = Q1Net(read_weights(weights_uri)), EstimatorConfig(60, 16)
+    model, settings, rule = Q1Net(read_weights(weights_uri)), EstimatorSettings(patches=16), FusionRule("paper", 60)
     pixels = np.asarray(Image.open(images / "airplane.png"))
     for level, row in zip((5, 6, 7, 8), rows, strict=True):
         encoded, psnr = photoshop.compress(pixels, level)
-        sampled = sample_image(ListedImage("x"), encoded, config)
+        sampled = sample_image(ListedImage("x"), encoded, settings)
         assert isinstance(sampled, ImagePatches)
-        estimate = fuse_predictions(predict_patches(model, [sampled])[0], config).estimate
+        estimate = fuse_predictions(predict_patches(model, [sampled])[0], rule).network
         assert estimate is not None
         expected = {"image": f"{images}/airplane.png", "level": level, "quality": estimate.quality, "psnr": psnr}
         assert row == pytest.approx(expected)

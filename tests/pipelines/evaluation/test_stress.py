@@ -19,17 +19,18 @@ from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.steps import label, read_label, sample_on_grid
 from pipelines.evaluation.stress import CONDITIONS, Sample, crop, draw_finer, levels_of, make_samples, standard
 from pipelines.evaluation.stress_results import STRESS_SCHEMA, Outcomes, add_outcomes, describe
-from q1net_core.codecs.base import encode_jpeg, load
-from q1net_core.estimator import EstimatorConfig, sample_image
+from q1net_core.codecs.base import load
+from q1net_core.codecs.jpeg import encode_jpeg
+from q1net_core.estimator import EstimatorSettings, finish, sample_image
 from q1net_core.images.decode import decode
 from q1net_core.jpeg.header import read_jpeg_header
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES
 from q1net_core.metrics import UNITS
 from q1net_core.patches import sample_patches
-from q1net_core.records import Estimate, ImageInfo, ImageRecord, LatticeEstimate, ListedImage, Status, UInt8Array
+from q1net_core.records import Estimate, ImageRecord, LatticeEstimate, ListedImage, UInt8Array
 
 PHOTOGRAPH = Path(__file__).parents[2] / "photographs" / "camera" / "airplane.png"
-LATTICE = EstimatorConfig(0, estimators=("lattice",))
+LATTICE = EstimatorSettings(estimators=("lattice",))
 ONE_THREAD = PipelineOptions(["--runner=FnApiRunner"])
 TWO_THREADS = PipelineOptions(
     ["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"]
@@ -83,7 +84,7 @@ def test_the_right_answer_for_other_encoders_is_their_level() -> None:
     for level, tables in PHOTOSHOP_TABLES.items():
         made = make("photoshop", make_picture(2), level)
         assert made.table is not None
-        assert (made.table.family, made.table.level, made.table.steps) == ("photoshop", level, tables.luma)
+        assert (made.table.match, made.table.level, made.table.steps) == ("photoshop", level, tables.luma)
     assert levels_of("photoshop", (50,)) == tuple(range(13))
     assert levels_of("mozjpeg", (50,)) == (50,)
 
@@ -136,7 +137,7 @@ def test_a_second_compression_off_the_grid_hides_the_first() -> None:
 def record_of(facts: dict[str, object], lattice: LatticeEstimate, quality: float | None = None) -> ImageRecord:
     image = label(ListedImage("x"), **facts)
     estimate = None if quality is None else Estimate(quality, 90.0, 1.0, 256, 200)
-    return ImageRecord(image, Status.OK, None, ImageInfo(lattice=lattice), estimate)
+    return finish(image, lattice=lattice, network=estimate)
 
 
 JPEG = {"table": ("exact", 70, 70), "grid": (3, 5)}

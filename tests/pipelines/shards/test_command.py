@@ -19,27 +19,31 @@ from pictures import make_picture
 from PIL import Image
 
 from pipelines.cli import main
-from pipelines.shards import command as shards
-from pipelines.shards.command import make_shards, parse, start
+from pipelines.shards import command
+from pipelines.shards.command import make_shards, parse
 from pipelines.shards.config import ShardsConfig
-from pipelines.shards.files import SHARD_SCHEMA
+from pipelines.shards.parquet import SHARD_SCHEMA
+from pipelines.shards.plan import list_corpus
 from q1net_core import storage
-from q1net_core.codecs.base import CODECS, compress_jpeg
+from q1net_core.codecs.jpeg import compress_jpeg
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 from q1net_core.records import UInt8Array
 
 ONE_THREAD = PipelineOptions(["--runner=FnApiRunner"])
 LEVELS = (5, 40, 95)
 PLACES = 20
-IMAGES = 12
+IMAGES = 16
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small lossless pictures in two folders; 00 and its copy have the same pixels in different files."""
+    """Small lossless pictures in folders, some of DIV2K; 00 and its copy have the same pixels in different files."""
     folder = tmp_path_factory.mktemp("images")
+    of_div2k = {11: "train_HR/0701", 12: "train_HR/0702", 13: "train_HR/0703", 14: "valid_HR/0801"}
     for number in range(IMAGES - 1):
-        path = folder / ("even" if number % 2 == 0 else "odd") / f"{number:02d}.png"
+        name = f"DIV2K_{of_div2k[number]}" if number in of_div2k else f"{('even', 'odd')[number % 2]}/{number:02d}"
+        path = folder / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(make_picture(number)).save(path)
     Image.fromarray(make_picture(0)).save(folder / "odd" / "copy.bmp")
@@ -100,14 +104,15 @@ def test_the_dataset_file_counts_what_the_shards_hold(images: Path, made: Path) 
         levels = Counter(row["level"] for row in rows if row["split"] == split)
         assert about["rows_by_level"] == {str(level): levels[level] for level in LEVELS}
         assert about["rows"] == levels.total() == about["images"] * PLACES * len(LEVELS)
-        count = -(-about["rows"] // 150)
+        # Two images of 60 rows fit into 150 where they stay whole.
+        count = -(-about["rows"] // 150) if split == "train" else -(-about["images"] // 2)
         names = [file["name"] for file in dataset["files"] if file["name"].startswith(f"split={split}/")]
         assert names == [f"split={split}/part-{number:05d}-of-{count:05d}.parquet" for number in range(count)]
     assert {file["name"]: file["sha256"] for file in dataset["files"]} == files_of(made)
     for file in dataset["files"]:
         assert file["bytes"] == (made / file["name"]).stat().st_size
         assert file["rows"] == pq.ParquetFile(made / file["name"]).metadata.num_rows < 2 * 150
-    assert dataset["seed"] == 0
+    assert (dataset["version"], dataset["seed"]) == (2, 0)
     assert dataset["arguments"]["images"] == str(images)
     assert dataset["versions"]["libjpeg_turbo"]
 
@@ -126,37 +131,35 @@ def test_rows_are_shuffled_over_and_inside_shards(made: Path) -> None:
         assert neighbours < 2.5 * len(names) / len(set(names))
 
 
+def test_images_to_validate_and_test_on_are_whole_and_in_order(made: Path) -> None:
+    per_image = PLACES * len(LEVELS)
+    for split, images in (("valid", 3), ("test", 1)):
+        tables = [pq.ParquetFile(path).read() for path in sorted(made.glob(f"split={split}/*"))]
+        assert all(len(table) % per_image == 0 for table in tables)
+        order = [(row["source"], row["level"], row["y"], row["x"]) for table in tables for row in table.to_pylist()]
+        assert order == sorted(order)
+        assert len({source for source, *_ in order}) == len(order) / per_image == images
+
+
 @pytest.mark.parametrize(
     "flags",
     [
         ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
         ["--direct_runner_bundle_repeat=1"],
-        "rounds",
+        "on a cluster",
     ],
-    ids=["two workers", "bundles repeated", "in rounds"],
+    ids=["two workers", "bundles repeated", "on a cluster"],
 )
 def test_the_same_seed_gives_the_same_bytes_however_it_runs(
     flags: list[str] | str, images: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if flags == "rounds":
-        monkeypatch.setattr(shards, "memory_bytes", lambda: 300_000 * 16)
+    if flags == "on a cluster":
+        # Rows then go through the engine's own shuffle.
+        monkeypatch.setattr(command, "is_local", lambda options: False)
         flags = []
-        assert shards.count_rounds(IMAGES, configure(images, tmp_path), ONE_THREAD) == 2
     make_shards(configure(images, tmp_path, phases="all"), PipelineOptions(["--runner=FnApiRunner", *flags]))
     assert files_of(tmp_path) == files_of(made)
-
-
-def test_rounds_keep_the_shuffle_within_half_of_the_memory(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert shards.memory_bytes() > 1 << 28
-    monkeypatch.setattr(shards, "memory_bytes", lambda: 1 << 34)
-    config = ShardsConfig(str(images), str(tmp_path))
-    assert [shards.count_rounds(count, config, ONE_THREAD) for count in (1, 218, 219, 900)] == [1, 1, 2, 5]
-
-
-def test_on_a_cluster_one_round_is_enough(images: Path, tmp_path: Path) -> None:
-    assert shards.count_rounds(10**6, configure(images, tmp_path), PipelineOptions(["--runner=DataflowRunner"])) == 1
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("_")) == ["_inputs", "_survey"]
 
 
 def test_another_seed_gives_other_places_in_the_same_splits(images: Path, made: Path, tmp_path: Path) -> None:
@@ -224,11 +227,16 @@ def test_unusable_images_stop_the_run_by_name_and_a_mended_corpus_runs_into_the_
         assert f"\n  {line}" in printed
     listed = json.loads((output / "unusable.json").read_text())["images"]
     assert [Path(image["uri"]).name for image in listed] == sorted([*bad, "gone.png"])
-    assert sorted(path.name for path in output.iterdir()) == ["_inputs", "unusable.json"]
+    assert sorted(path.name for path in output.iterdir()) == ["_inputs", "_survey", "unusable.json"]
     for name in [*bad, "gone.png"]:
         (corpus / name).unlink()
     assert main(arguments) == 0
-    assert sorted(path.name.split("=")[0] for path in output.iterdir()) == ["_inputs", "dataset.json", "split"]
+    assert sorted(path.name.split("=")[0] for path in output.iterdir()) == [
+        "_inputs",
+        "_survey",
+        "dataset.json",
+        "split",
+    ]
     assert "dataset: " in capsys.readouterr().out
 
 
@@ -238,7 +246,7 @@ def test_a_killed_run_is_replaced(images: Path, tmp_path: Path, monkeypatch: pyt
     def fail(*_: object) -> None:
         raise OSError("killed")
 
-    monkeypatch.setattr(shards, "commit", fail)
+    monkeypatch.setattr(command, "commit_dataset", fail)
     with pytest.raises(Exception, match="killed"):
         make_shards(configure(images, tmp_path, patches_per_image=30, seed=4), ONE_THREAD)
     monkeypatch.undo()
@@ -261,7 +269,7 @@ def test_files_of_others_are_never_touched(images: Path, tmp_path: Path) -> None
     (tmp_path / "split=train").mkdir()
     (tmp_path / "split=train" / "mine.parquet").write_bytes(b"x")
     with pytest.raises(ConfigError, match="split=train, which no run of q1net shards left there"):
-        start(configure(images, tmp_path))
+        list_corpus(configure(images, tmp_path))
     assert (tmp_path / "split=train" / "mine.parquet").exists()
 
 
@@ -377,6 +385,6 @@ def test_images_that_were_compressed_before_are_named_and_dropped_if_wanted(
 def test_nothing_is_committed_if_all_images_were_compressed_before(tmp_path: Path) -> None:
     Image.fromarray(compress_jpeg(make_picture(3), 62)).save(tmp_path / "stripped.png")
     config = ShardsConfig(str(tmp_path), str(tmp_path / "out"), levels=(5,), patches_per_image=4, screen="drop")
-    with pytest.raises(Exception, match="all 1 images were JPEG compressed before and dropped"):
+    with pytest.raises(ConfigError, match="all 1 images were JPEG compressed before and dropped; expected images that"):
         make_shards(config, ONE_THREAD)
     assert not (tmp_path / "out" / "dataset.json").exists()

@@ -1,91 +1,52 @@
-"""Which split an image belongs to, whatever its name and its copies."""
+"""What the first pass finds out is written, read back whole, and stops the command where an image cannot be used."""
 
-from collections import Counter
-from hashlib import sha256
-from io import BytesIO
-from typing import Any
+import json
+from pathlib import Path
 
-import numpy as np
 import pytest
-from pictures import make_picture
+from pictures import compress, encode_jpeg, make_picture
 from PIL import Image
 
+from pipelines.shards import survey as survey_module
 from pipelines.shards.config import ShardsConfig
-from pipelines.shards.survey import choose_split, div2k_split, fingerprint_of, load_pixels
-from q1net_core.errors import ImageError
+from pipelines.shards.images import Finding, fingerprint_of
+from pipelines.shards.survey import file_of, read_findings, refuse_unusable, survey, write_findings
+from q1net_core.errors import ConfigError
+from q1net_core.records import ListedImage
 
 
-@pytest.mark.parametrize(
-    ("uri", "split"),
-    [
-        ("/data/DIV2K/DIV2K_train_HR/0001.png", "train"),
-        ("gs://b/DIV2K_train_HR/0700.png", "train"),
-        ("DIV2K_train_HR/0701.png", "valid"),
-        ("/DIV2K_train_HR/0800.webp", "valid"),
-        ("/DIV2K_valid_HR/0801.png", "test"),
-        ("/DIV2K_valid_HR/0900.png", "test"),
-        ("/DIV2K_train_LR_bicubic/X2/0705x2.png", "valid"),
-        ("/DIV2K_valid_LR_mild/0900x4m.png", "test"),
-        ("/DIV2K_train_HR/0801.png", None),
-        ("/DIV2K_train_HR/0000.png", None),
-        ("/DIV2K_valid_HR/0800.png", None),
-        ("/DIV2K_valid_HR/0901.png", None),
-        ("/DIV2K_train_HR/10001.png", None),
-        ("/MyDIV2K_train_HR/0001.png", None),
-        ("/photos/0001.png", None),
-    ],
-)
-def test_div2k_is_recognised_by_its_folders(uri: str, split: str | None) -> None:
-    assert div2k_split(uri) == split
+def test_an_image_is_usable_or_has_an_error_and_its_compression_is_seen(tmp_path: Path) -> None:
+    config = ShardsConfig("i", "o", patches_per_image=4)
+    pixels = compress(make_picture(3), 62)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = survey((ListedImage("a"), (tmp_path / "a.png").read_bytes()), config)
+    assert found == Finding("a", fingerprint_of(pixels), "", 62.0, "exact")
+    lossy = survey((ListedImage("b"), encode_jpeg(pixels, 62)), config)
+    assert lossy == Finding("b", error="unsupported: image is JPEG; expected a lossless one, never compressed")
 
 
-def test_other_images_are_split_by_their_pixels_and_copies_follow_div2k() -> None:
-    fingerprints = [sha256(b"%d" % number).hexdigest() for number in range(4500)]
-    counts = Counter(choose_split(fingerprint, ["/photos/1.png"]) for fingerprint in fingerprints)
-    assert abs(counts["train"] - 3500) < 120
-    assert abs(counts["valid"] - 500) < 90
-    assert abs(counts["test"] - 500) < 90
-    for fingerprint in fingerprints[:20]:
-        assert choose_split(fingerprint, ["/a/1.png", "/DIV2K_valid_HR/0801.png"]) == "test"
-        uris = ["/DIV2K_valid_HR/0801.png", "/DIV2K_train_HR/0001.png"]
-        assert choose_split(fingerprint, uris) == choose_split(fingerprint, uris[::-1]) == "train"
+def test_findings_are_read_back_from_all_files_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey_module, "FINDINGS_PER_FILE", 15)
+    findings = [Finding(f"/a/{number}.png", "ff") for number in range(40)]
+    for number in range(3):
+        mine = [finding for finding in findings if file_of(finding, 3) == number]
+        assert mine
+        write_findings((number, mine[::-1]), str(tmp_path), 3)
+    assert sorted(read_findings(str(tmp_path), 40), key=findings.index) == findings
+    with pytest.raises(RuntimeError, match="found out about 40 of 41 images; start again"):
+        read_findings(str(tmp_path), 41)
 
 
-def test_the_fingerprint_is_of_the_picture_whatever_its_shape() -> None:
-    pixels = make_picture(1)
-    assert fingerprint_of(pixels) == fingerprint_of(pixels.copy())
-    assert len({fingerprint_of(array) for array in (pixels, pixels[::-1], pixels.reshape(96, 80, 3))}) == 3
-
-
-@pytest.mark.parametrize(
-    ("format", "settings", "lossy"),
-    [
-        ("PNG", {}, False),
-        ("TIFF", {}, False),
-        ("BMP", {}, False),
-        ("JPEG2000", {}, False),
-        ("WEBP", {"lossless": True}, False),
-        ("WEBP", {"lossless": True, "exif": b"odd"}, False),
-        ("WEBP", {}, True),
-        ("WEBP", {"icc_profile": b"odd"}, True),
-        ("AVIF", {}, True),
-        ("JPEG", {}, True),
-    ],
-)
-def test_only_lossless_files_are_taken(format: str, settings: dict[str, Any], lossy: bool) -> None:
-    pixels, config = make_picture(1), ShardsConfig("i", "o", patches_per_image=4)
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, format, **settings)
-    if lossy:
-        with pytest.raises(ImageError, match=f"image is {format}; expected a lossless one"):
-            load_pixels(buffer.getvalue(), config)
-    else:
-        assert np.array_equal(load_pixels(buffer.getvalue(), config), pixels)
-
-
-def test_images_larger_than_the_codec_takes_are_refused() -> None:
-    buffer = BytesIO()
-    Image.fromarray(np.zeros((32, 16_384, 3), np.uint8)).save(buffer, "PNG")
-    assert load_pixels(buffer.getvalue(), ShardsConfig("i", "o", patches_per_image=4)).shape == (32, 16_384, 3)
-    with pytest.raises(ImageError, match="image is 16384 x 32 pixels; the codec takes at most 16383 a side"):
-        load_pixels(buffer.getvalue(), ShardsConfig("i", "o", "webp", patches_per_image=4))
+def test_unusable_images_are_listed_and_the_first_are_shown(tmp_path: Path) -> None:
+    refuse_unusable([Finding("a", "ff")], str(tmp_path))
+    assert not list(tmp_path.iterdir())
+    bad = [Finding(f"{number}\udce9", error="empty: no bytes") for number in range(7)]
+    with pytest.raises(ConfigError) as refused:
+        refuse_unusable([*bad[::-1], Finding("a", "ff")], str(tmp_path))
+    lines = str(refused.value).splitlines()
+    assert lines[0] == "7 images cannot be used; mend or remove them and start again (nothing is skipped):"
+    assert lines[1] == r"  0\xe9: empty: no bytes"
+    assert lines[-1] == f"  and 2 more, in {tmp_path}/unusable.json"
+    assert len(lines) == 7
+    listed = json.loads((tmp_path / "unusable.json").read_text())["images"]
+    assert [image["uri"] for image in listed] == [rf"{number}\xe9" for number in range(7)]

@@ -11,7 +11,7 @@ import pytest
 from pictures import make_picture
 from PIL import Image
 
-from q1net_core.codecs.base import compress_jpeg
+from q1net_core.codecs.jpeg import compress_jpeg
 from q1net_core.errors import ConfigError
 from q1net_core.patches import cut_windows, sample_patches
 from training.config import preset

@@ -5,22 +5,36 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pictures import make_picture
 from PIL import Image
 
 from pipelines.shards import command as shards
-from q1net_core.codecs.base import compress_jpeg
+from q1net_core.codecs.jpeg import compress_jpeg
 from q1net_core.errors import ConfigError
 from q1net_core.patches import cut_windows
 from training.config import TrainConfig, preset
 from training.data import shards as shard_reader
 from training.data.photographs import Batch
-from training.data.shards import mix, number_places, open_dataset, read_shard, shard_batches, shard_data, shard_stacks
+from training.data.shards import (
+    ShardDataset,
+    ShardFile,
+    mix,
+    number_places,
+    open_dataset,
+    read_images,
+    read_shard,
+    shard_batches,
+    shard_data,
+    shard_stacks,
+)
 
 LEVELS = (10, 40, 70, 100)
 PER_IMAGE = 9
@@ -28,11 +42,13 @@ PER_IMAGE = 9
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of twelve small pictures at four levels, a few files for each split."""
+    """Shards of fifteen small pictures at four levels, a few files for train and valid."""
     base = tmp_path_factory.mktemp("dataset")
-    (base / "images").mkdir()
+    (base / "images" / "DIV2K_train_HR").mkdir(parents=True)
     for seed in range(12):
         Image.fromarray(make_picture(seed, 96, 128)).save(base / "images" / f"{seed:02d}.png")
+    for seed in range(12, 15):
+        Image.fromarray(make_picture(seed, 96, 128)).save(base / "images" / "DIV2K_train_HR" / f"07{seed}.png")
     make(base / "images", base / "shards")
     return base / "shards"
 
@@ -78,7 +94,7 @@ def test_every_row_comes_once_in_an_epoch_and_in_another_order_in_the_next(folde
     patches = np.concatenate([patches for patches, _ in batches])
     levels = np.concatenate([levels for _, levels in batches])
     first, second = (slice(start, start + rows) for start in (0, rows))
-    files = (read_shard(dataset, *file) for file in dataset.files["train"])
+    files = (read_shard(dataset, file) for file in dataset.files["train"])
     stored = Counter(
         patch + bytes([level])
         for t in files
@@ -117,7 +133,7 @@ def test_neighbours_in_the_mix_are_one_place_at_several_levels() -> None:
 
 def test_places_are_numbered_the_same_at_every_level(folder: Path) -> None:
     dataset = open_dataset(str(folder))
-    table = read_shard(dataset, *dataset.files["train"][0])
+    table = read_shard(dataset, dataset.files["train"][0])
     numbers = number_places(table)
     places = list(zip(*(table[name].to_pylist() for name in ("source", "y", "x")), strict=True))
     assert len(set(zip(numbers.tolist(), places, strict=True))) == len(set(places)) == len(set(numbers.tolist()))
@@ -126,7 +142,7 @@ def test_places_are_numbered_the_same_at_every_level(folder: Path) -> None:
 def test_validation_images_are_put_together_again(folder: Path) -> None:
     dataset = open_dataset(str(folder))
     stacks, truth = shard_stacks(dataset, "valid", (40, 55, 100), 4)
-    sources = {name for file in dataset.files["valid"] for name in read_shard(dataset, *file)["source"].to_pylist()}
+    sources = {name for file in dataset.files["valid"] for name in read_shard(dataset, file)["source"].to_pylist()}
     assert stacks.shape == (2 * len(sources), 4, 16, 16, 3)
     assert truth.tolist() == [40, 100] * len(sources)
     ys, xs = (grid.ravel() for grid in np.meshgrid(np.arange(4, 80, 8), np.arange(4, 112, 8), indexing="ij"))
@@ -161,16 +177,82 @@ def test_shards_without_validation_images_are_refused(copied: Path) -> None:
         open_dataset(str(copied))
 
 
-def test_a_missing_damaged_or_foreign_shard_is_named(copied: Path) -> None:
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_byte_that_changed_is_noticed_when_its_file_is_read(split: str, copied: Path) -> None:
     dataset = open_dataset(str(copied))
-    for content, message in ((b"PAR1 no more", "cannot be read"), (None, "cannot be read: .* make the shards again")):
-        for name, _ in dataset.files["train"]:
-            (copied / name).unlink() if content is None else (copied / name).write_bytes(content)
-        with pytest.raises(ConfigError, match=message):
-            next(shard_batches(dataset, config()))
-    name, rows = dataset.files["valid"][0]
-    with pytest.raises(ConfigError, match=f"has {rows} rows and dataset.json says {rows + 1}"):
-        read_shard(dataset, name, rows + 1)
+    file = dataset.files[split][-1]
+    path = copied / file.name
+    content = bytearray(path.read_bytes())
+    # Of a patch: Parquet itself would not notice.
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    message = f"{file.name} is not the file that dataset.json lists: its sha256 is .*, expected {file.sha256}; copy it"
+    reading = islice(shard_batches(dataset, config()), 100) if split == "train" else read_images(dataset, split, LEVELS)
+    with pytest.raises(ConfigError, match=message):
+        list(reading)
+
+
+def test_a_missing_shard_is_named(copied: Path) -> None:
+    dataset = open_dataset(str(copied))
+    for file in dataset.files["train"]:
+        (copied / file.name).unlink()
+    with pytest.raises(ConfigError, match=r"shard .*parquet cannot be read: .* make the shards again"):
+        next(shard_batches(dataset, config()))
+
+
+def make_version_1(folder: Path) -> None:
+    """What q1net wrote at first: the rows of every split shuffled over its files, and no version in dataset.json."""
+    about = json.loads((folder / "dataset.json").read_text())
+    del about["version"]
+    for split in ("valid", "test"):
+        files = [file for file in about["files"] if file["name"].startswith(f"split={split}/")]
+        table = pa.concat_tables([pq.read_table(folder / file["name"]) for file in files])
+        order = np.random.default_rng(1).permutation(len(table))
+        for file, rows in zip(files, np.array_split(order, len(files)), strict=True):
+            pq.write_table(table.take(rows), folder / file["name"])
+            content = (folder / file["name"]).read_bytes()
+            file |= {"rows": len(rows), "bytes": len(content), "sha256": sha256(content).hexdigest()}
+    (folder / "dataset.json").write_text(json.dumps(about))
+
+
+@pytest.mark.parametrize("levels", [(40, 100), (10,), LEVELS])
+def test_datasets_of_version_1_give_the_same_images(levels: tuple[int, ...], folder: Path, copied: Path) -> None:
+    make_version_1(copied)
+    new, old = open_dataset(str(folder)), open_dataset(str(copied))
+    assert (new.version, old.version) == (2, 1)
+    for split in ("valid", "test"):
+        patches, truth = shard_stacks(old, split, levels, 4)
+        expected = shard_stacks(new, split, levels, 4)
+        assert np.array_equal(patches, expected[0])
+        assert np.array_equal(truth, expected[1])
+    assert np.array_equal(next(shard_batches(old, config()))[0], next(shard_batches(new, config()))[0])
+
+
+def test_datasets_of_a_later_version_are_refused(copied: Path) -> None:
+    about = json.loads((copied / "dataset.json").read_text())
+    (copied / "dataset.json").write_text(json.dumps(about | {"version": 3}))
+    with pytest.raises(ConfigError, match="has version 3; this q1net reads 1 and 2: install the one that made"):
+        open_dataset(str(copied))
+
+
+def test_images_are_read_one_file_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_dataset(str(folder))
+    read: list[str] = []
+
+    def read_and_note(dataset: ShardDataset, file: ShardFile) -> pa.Table:
+        read.append(file.name)
+        return read_shard(dataset, file)
+
+    monkeypatch.setattr(shard_reader, "read_shard", read_and_note)
+    names = [file.name for file in dataset.files["valid"]]
+    per_file = [file.rows // (PER_IMAGE * len(LEVELS)) for file in dataset.files["valid"]]
+    assert len(names) > 1
+    images = read_images(dataset, "valid", (40,))
+    for number, count in enumerate(per_file, 1):
+        for _ in range(count):
+            assert len(next(images)) == PER_IMAGE
+            assert read == names[:number]
+    assert next(images, None) is None
 
 
 def test_classifier_refuses_levels_it_has_no_class_for(folder: Path) -> None:

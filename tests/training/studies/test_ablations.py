@@ -15,11 +15,8 @@ from training.config import PRESETS
 from training.studies import ablations as baselines
 from training.studies.ablations import ABLATIONS, COLUMNS, SELECTIONS, evaluate, measure_gradient, to_markdown
 
+
 # Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
-NUMPY_COPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-pytestmark = pytest.mark.filterwarnings(NUMPY_COPY)
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few small lossless images in train/, valid/ and test/."""

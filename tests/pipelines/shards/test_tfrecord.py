@@ -1,6 +1,6 @@
-"""Bytes of shard files, checked by hand; TensorFlow reads them in test_shards.py."""
+"""Bytes of TFRecords, checked by hand; TensorFlow reads a whole file in test_command.py."""
 
-from pipelines.shards.files import encode_example, frame
+from pipelines.shards.tfrecord import encode_example, frame
 
 
 def test_an_example_is_framed_and_encoded_by_hand() -> None:

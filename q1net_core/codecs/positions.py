@@ -2,20 +2,23 @@
 
 Layer: numpy and Pillow; no keras, no beam, no pyarrow. Shared by the trainer and by the shards.
 
-A place is the top-left pixel (y, x) of a patch. On the block grid both are 4 modulo 8; off it by a phase of -4..+3.
+A position is the top-left pixel (y, x) of a patch. Where the patch is aligned with the block grid, both are 4 modulo 8;
+elsewhere they are off by a phase of -4..+3.
 """
 
 from collections.abc import Collection
 
 import numpy as np
-import numpy.typing as npt
 
-from q1net_core.codecs.base import CODECS, MCU, Codec, compress_tiles, cut_inner, cut_tiles, tile_shapes
+from q1net_core.arrays import BoolArray, IntArray, UInt8Array
+from q1net_core.codecs.base import Codec
+from q1net_core.codecs.jpeg import JPEG, MCU
+from q1net_core.codecs.tiles import compress_tiles, cut_inner, cut_tiles, tile_shapes
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.patches import BLOCK, BORDER, PATCH, IntArray, cut_windows
-from q1net_core.records import Status, UInt8Array
+from q1net_core.patches import BLOCK, BORDER, PATCH, cut_windows
+from q1net_core.records import Status
 
-# A patch whose values span less than this says little of the level; the reference recipe re-draws such places too.
+# A patch whose values span less than this says little of the level; the reference recipe re-draws such positions too.
 FLAT_RANGE = 12
 DRAWS = 4
 
@@ -26,7 +29,7 @@ PHASES = {"aligned": range(1), "all": range(-BORDER, BORDER)}
 def usable_blocks(length: int) -> int:
     """How many blocks along one axis have a tile around them inside the image; the first is block 1.
 
-    Tiles of 4:2:0, the largest, whatever the codec: so places do not depend on it.
+    Tiles of 4:2:0, the largest, whatever the codec: so positions do not depend on it.
     """
     return length // MCU * (MCU // BLOCK) - 2
 
@@ -36,7 +39,7 @@ def shiftable_blocks(length: int) -> range:
     return range(2, usable_blocks(length) - 1)
 
 
-def draw_place(
+def draw_position(
     rng: np.random.Generator,
     pixels: UInt8Array,
     shift: tuple[int, int] | None = None,
@@ -61,7 +64,7 @@ def draw_place(
 
 
 def check_room(pixels: UInt8Array, count: int, phases: str = "aligned") -> None:
-    """Raise ImageError ``too_small`` unless the image is large enough for ``count`` different places."""
+    """Raise ImageError ``too_small`` unless the image is large enough for ``count`` different positions."""
     height, width = pixels.shape[:2]
     if phases == "aligned":
         rooms, least = [max(0, usable_blocks(length)) for length in (height, width)], 2 * MCU
@@ -75,8 +78,8 @@ def check_room(pixels: UInt8Array, count: int, phases: str = "aligned") -> None:
         )
 
 
-def draw_places(rng: np.random.Generator, pixels: UInt8Array, count: int, phases: str = "aligned") -> IntArray:
-    """``count`` random places of one image: int [count, 2], top-left pixels (y, x).
+def draw_positions(rng: np.random.Generator, pixels: UInt8Array, count: int, phases: str = "aligned") -> IntArray:
+    """``count`` random positions of one image: int [count, 2], top-left pixels (y, x).
 
     Raises:
         ConfigError: ``phases`` is not in PHASES.
@@ -86,42 +89,42 @@ def draw_places(rng: np.random.Generator, pixels: UInt8Array, count: int, phases
         raise ConfigError(f"phases are {phases!r}; expected one of {', '.join(PHASES)}")
     check_room(pixels, count, phases)
     allowed = PHASES[phases]
-    places: dict[tuple[int, int], None] = {}
-    drawn = []
+    drawn: list[tuple[int, int]] = []
+    taken: set[tuple[int, int]] = set()
     for _ in range(count):
         shift = None
         if phases == "all":
             down, right = rng.integers(allowed.start, allowed.stop, 2)
             shift = int(down), int(right)
-        drawn.append(draw_place(rng, pixels, shift, places.keys()))
-        places[drawn[-1]] = None
+        drawn.append(draw_position(rng, pixels, shift, taken))
+        taken.add(drawn[-1])
     return np.array(drawn, np.intp).reshape(-1, 2)
 
 
-def phases_of(places: IntArray) -> IntArray:
-    """How far each place is off the block grid along (y, x): int [N, 2] of -4..+3, 0 where aligned."""
-    return places % BLOCK - BORDER
+def phases_of(positions: IntArray) -> IntArray:
+    """How far each position is off the block grid along (y, x): int [N, 2] of -4..+3, 0 where aligned."""
+    return positions % BLOCK - BORDER
 
 
-def compress_places(
-    pixels: UInt8Array, places: IntArray, levels: IntArray, wanted: npt.NDArray[np.bool_], codec: Codec = CODECS["jpeg"]
+def compress_patches(
+    pixels: UInt8Array, positions: IntArray, levels: IntArray, wanted: BoolArray, codec: Codec = JPEG
 ) -> UInt8Array:
-    """The patches at ``places`` as they look in the whole image compressed at each of ``levels``, bit for bit.
+    """The patches at ``positions`` as they look in the whole image compressed at each of ``levels``, bit for bit.
 
     Where the codec has a geometry, at the cost of the patches' surroundings only: tiles around them are compressed,
     as one mosaic for each level and shape of tile. Otherwise the whole image is compressed at every level.
 
     Args:
         pixels: uint8 [height, width, 3].
-        places: int [N, 2].
+        positions: int [N, 2].
         levels: int [L].
-        wanted: bool [L, N], which place is wanted at which level.
+        wanted: bool [L, N], which position is wanted at which level.
 
     Returns:
         uint8 [wanted.sum(), 16, 16, 3], in the order of ``np.nonzero(wanted)``.
     """
     patches: UInt8Array = np.empty((*wanted.shape, PATCH, PATCH, 3), np.uint8)
-    tops, lefts = places.T
+    tops, lefts = positions.T
     if codec.geometry is None:
         for row in np.flatnonzero(wanted.any(axis=1)):
             here = wanted[row]
