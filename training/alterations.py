@@ -15,7 +15,7 @@ from q1net_core.arrays import UInt8Array
 from q1net_core.codecs.positions import draw_position
 from q1net_core.codecs.table import CODECS
 from q1net_core.codecs.tiles import compress_tiles
-from q1net_core.patches import BLOCK, BORDER, PATCH
+from q1net_core.patches import BLOCK, BORDER, PATCH, sample_blocks
 
 # What JPEG 4:2:0 codes as one.
 UNIT = 2 * BLOCK
@@ -159,14 +159,25 @@ ALTERATIONS: dict[str, Callable[[Random], Alter]] = {
 }
 
 
-def draw_large_tile(rng: Random, pixels: UInt8Array) -> UInt8Array:
-    """A tile uint8 [64, 64, 3] on the grid of coding units, around a random place that is rarely flat."""
-    starts = (
-        min(max(place - (TILE - PATCH) // 2, 0) // UNIT, length // UNIT - TILE // UNIT) * UNIT
-        for place, length in zip(draw_position(rng, pixels), pixels.shape[:2], strict=True)
+def cut_large_tile(pixels: UInt8Array, top: int, left: int) -> UInt8Array:
+    """A tile uint8 [64, 64, 3] on the grid of coding units, around the patch at (top, left) or near it at an edge."""
+    y, x = (
+        min(max(start - (TILE - PATCH) // 2, 0) // UNIT, length // UNIT - TILE // UNIT) * UNIT
+        for start, length in zip((top, left), pixels.shape[:2], strict=True)
     )
-    top, left = starts
-    return pixels[top : top + TILE, left : left + TILE]
+    return pixels[y : y + TILE, x : x + TILE]
+
+
+def draw_large_tile(rng: Random, pixels: UInt8Array) -> UInt8Array:
+    """A tile uint8 [64, 64, 3] around a random patch that is rarely flat."""
+    return cut_large_tile(pixels, *draw_position(rng, pixels))
+
+
+def spread_large_tiles(pixels: UInt8Array, count: int) -> UInt8Array:
+    """Tiles uint8 [count, 64, 64, 3] around patches as inference samples them."""
+    height, width = pixels.shape[:2]
+    starts = sample_blocks(height, width, count) - BORDER
+    return np.stack([cut_large_tile(pixels, int(top), int(left)) for top, left in starts])
 
 
 def alter_group(

@@ -3,12 +3,14 @@
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from q1net_core.errors import ConfigError
 from q1net_core.network.q1net import VARIANTS, build_model
@@ -102,15 +104,22 @@ class TimeLimit(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def calibrate_weights(weights: Path, data: Data) -> list[ChosenRule]:
-    """Choose the fusion rules of finished weights on whole validation images at levels all over the scale.
+def calibrate_weights(weights: Path, data: Data, alterations: Sequence[str] = ()) -> list[ChosenRule]:
+    """Choose the fusion rules of finished weights on whole validation images, sampled as inference samples them.
 
-    Rewrites the card beside the weights; returns the rules, the best first.
+    Clean ones at levels all over the scale, or, for weights that answer where no compression can be read, those after
+    each of ``alterations``. Rewrites the card beside the weights; returns the rules, the best first.
     """
-    stacks, truth = data.stacks(CALIBRATION_LEVELS, DEFAULT_PATCHES)
+    if alterations:
+        sets = [data.altered(name, DEFAULT_PATCHES) for name in alterations]
+        stacks, truth = np.concatenate([stack for stack, _ in sets]), np.concatenate([levels for _, levels in sets])
+    else:
+        stacks, truth = data.stacks(CALIBRATION_LEVELS, DEFAULT_PATCHES)
     rules = choose_rules(*predict_stacks(keras.saving.load_model(weights, compile=False), stacks), truth)
+    sampled = {"patches": DEFAULT_PATCHES, "positions": "uniform", "alterations": list(alterations)}
+    sampled["levels"] = sorted({int(level) for level in truth})
     card_path = weights.with_suffix(".json")
-    card = json.loads(card_path.read_text()) | describe_rules(rules)
+    card = json.loads(card_path.read_text()) | {"calibration": sampled} | describe_rules(rules)
     write_bytes(str(card_path), (json.dumps(card, indent=2) + "\n").encode())
     return rules
 
@@ -179,6 +188,6 @@ def train(config: TrainConfig, data: Data, folder: Path, time_limit: float | Non
     rows = read_history(folder)
     weights = folder / f"{config.variant}.keras"
     if rows[-1]["step"] >= config.steps or is_stale(rows, config.patience):
-        best = calibrate_weights(weights, data)[0]
+        best = calibrate_weights(weights, data, [name for name, _ in config.alterations])[0]
         return TrainResult(rows[-1]["step"], True, best.mae, best.rule)
     return TrainResult(rows[-1]["step"], False, min(map(mae_of, rows)), read_weights(str(weights)).rule())

@@ -8,7 +8,7 @@ from pictures import make_picture
 
 from q1net_core.codecs.jpeg import compress_jpeg
 from q1net_core.errors import ConfigError
-from q1net_core.patches import cut_windows
+from q1net_core.patches import cut_windows, sample_patches
 from training.alterations import (
     ALTERATIONS,
     MAX_SIGMA,
@@ -20,6 +20,7 @@ from training.alterations import (
     draw_recompression,
     draw_resize,
     draw_rotation,
+    spread_large_tiles,
 )
 from training.config import PRESETS, TrainConfig, preset
 from training.data.photographs import altered_set, batches, draw_alterations
@@ -212,3 +213,16 @@ def test_robust_preset_sees_every_alteration_and_untouched_places() -> None:
     assert [name for name, _ in robust.alterations] == list(ALTERATIONS)
     assert 0.1 <= 1 - sum(share for _, share in robust.alterations) <= 0.5
     assert (robust.variant, robust.start_from) == ("q1net-k8-robust", "q1net-k8")
+
+
+def test_spread_tiles_hold_the_patches_that_inference_samples() -> None:
+    ys, xs = np.mgrid[:112, :150]
+    coordinates = np.stack([ys, xs, np.zeros_like(ys)], axis=-1).astype(np.uint8)
+    tiles = spread_large_tiles(coordinates, 16)
+    assert tiles.shape == (16, TILE, TILE, 3)
+    for tile, patch in zip(tiles, sample_patches(coordinates, 16), strict=True):
+        top, left = (int(value) for value in tile[0, 0, :2])
+        y, x = (int(value) for value in patch[0, 0, :2])
+        assert (top % 16, left % 16) == (0, 0)
+        assert top <= y <= top + TILE - 16
+        assert left <= x <= left + TILE - 16

@@ -20,14 +20,14 @@ from q1net_core.errors import ConfigError
 from q1net_core.images.decode import decode
 from q1net_core.records import Float32Array, UInt8Array
 from q1net_core.storage import list_images, read_bytes
-from training.alterations import ALTERATIONS, TILE, UNIT, alter_group, draw_large_tile
+from training.alterations import ALTERATIONS, TILE, UNIT, alter_group, draw_large_tile, spread_large_tiles
 from training.config import TrainConfig
 from training.variations import vary
 
 MAX_IMAGE_BYTES = 1 << 28
 LEVELS = JPEG.levels
-# At which each validation image is seen in each alteration.
-ALTERED_LEVELS = 2
+# At two of these each validation image is seen in each alteration.
+ALTERED_LEVELS = range(5, 96, 10)
 # Windows of photographs from which the places of a batch are drawn; before each batch some are replaced.
 WINDOWS = 256
 NEW_WINDOWS = 1
@@ -194,16 +194,18 @@ def validation_set(corpus: list[UInt8Array], levels: Sequence[int], count: int) 
 
 
 def altered_set(corpus: list[UInt8Array], alteration: str, count: int) -> Labelled:
-    """Every image altered at some random levels: uint8 [images * 2, count, 16, 16, 3], the dominating levels float32.
+    """Every image altered at two levels: uint8 [images * 2, count, 16, 16, 3], the dominating levels float32.
 
-    One alteration for all patches of an image, as it would be; always the same ones, so that trainings compare.
+    One alteration for all patches of an image, as it would be, and patches spread as inference spreads them; always
+    the same ones, so that trainings compare.
     """
     rng = np.random.default_rng(list(ALTERATIONS).index(alteration))
     stacks: list[UInt8Array] = []
     labels: list[int] = []
-    for pixels in corpus:
-        tiles = np.stack([draw_large_tile(rng, pixels) for _ in range(count)])
-        altered, dominating = alter_group(rng, tiles, rng.choice(LEVELS, ALTERED_LEVELS), alteration)
+    apart = len(ALTERED_LEVELS) // 2
+    for number, pixels in enumerate(corpus):
+        levels = np.array([ALTERED_LEVELS[(number + shift) % len(ALTERED_LEVELS)] for shift in (0, apart)])
+        altered, dominating = alter_group(rng, spread_large_tiles(pixels, count), levels, alteration)
         stacks += altered
         labels += dominating
     return np.stack(stacks), np.array(labels, np.float32)
