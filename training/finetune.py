@@ -12,9 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -24,13 +22,12 @@ from torch.nn.functional import conv2d, relu
 
 from q1net_core import __version__
 from q1net_core.arrays import Float32Array, UInt8Array
-from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.network.q1net import VARIANTS
-from q1net_core.network.weights import WeightsFile, load_model, read_weights, write_weights
-from q1net_core.storage import list_images, read_bytes
+from q1net_core.network.predictor import load_model
+from q1net_core.network.variants import VARIANTS, q1net
+from q1net_core.network.weights import Card, WeightsFile, read_card, read_weights, write_weights
 from training.config import PRESETS, TrainConfig, preset
-from training.data.photographs import MAX_IMAGE_BYTES, Batch, image_data, prefetch
+from training.data.photographs import Batch, Data, image_data, prefetch
 from training.trainer import calibrate_weights
 
 # Averages reach back over about 500 steps.
@@ -193,23 +190,18 @@ def save(model: keras.Model, average: Sequence[Tensor], stream: Iterator[Batch],
     unfinished.replace(output / AVERAGES)
 
 
-def describe_pictures(pattern: str) -> dict[str, Any]:
-    """How many files a pattern names, and the sha256 over the sha256 of each, sorted, one a line."""
-    digests = sorted(sha256(read_bytes(image.uri, MAX_IMAGE_BYTES)).hexdigest() for image in list_images(pattern))
-    return {"files": len(digests), "sha256": sha256("\n".join(digests).encode()).hexdigest()}
-
-
-def make_card(config: TrainConfig, start: WeightsFile, steps: int, images: str, validation: str) -> dict[str, Any]:
+def make_card(config: TrainConfig, start: WeightsFile, steps: int, data: Data) -> Card:
     """What the card of the weights says of their origin."""
-    return {
-        "variant": config.variant,
-        "codec": "jpeg",
-        "codec_versions": CODECS["jpeg"].versions(),
-        "pictures": {"training": describe_pictures(images), "validation": describe_pictures(validation)},
-        "start_sha256": start.sha256,
-        "trained": asdict(config) | {"by": "training.finetune", "step": steps, "patches": config.patches_until(steps)},
-        "made_with": {"q1net": __version__, "keras": keras.version(), "torch": torch.__version__},
-    }
+    provenance = data.provenance()
+    return Card(
+        config.variant,
+        codec=provenance.codec,
+        codec_versions=provenance.codec_versions,
+        pictures=provenance.pictures,
+        start_sha256=start.sha256,
+        trained=asdict(config) | {"by": "finetune", "step": steps, "patches": config.patches_until(steps)},
+        made_with={"q1net": __version__, "keras": keras.version(), "torch": torch.__version__},
+    )
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -240,19 +232,23 @@ def train(options: argparse.Namespace) -> str:
     config = preset(options.preset, **{name: value for name in names if (value := getattr(options, name)) is not None})
     if config.start_from is None:
         raise ConfigError(f"preset {options.preset!r} starts untrained; name the weights to go on from: --start-from")
-    start = read_weights(config.start_from)
-    if VARIANTS[start.variant] != VARIANTS[config.variant] or not VARIANTS[start.variant].bottlenecks:
-        raise ConfigError(f"weights of {start.variant}; expected {config.variant}'s architecture, with bottlenecks")
+    start = read_weights(config.start_from, codecs=None)
+    architecture = VARIANTS[config.variant].architecture
+    if start.network.architecture != architecture or architecture != q1net(architecture.parameters.get("k", 0)):
+        raise ConfigError(
+            f"start_from is {config.start_from!r}, weights of {start.variant}; expected the architecture of "
+            f"{config.variant}, and that a Q1Net with bottlenecks and two outputs"
+        )
     model = load_model(start)
     data = image_data(options.images, options.validation_images)
     options.output.mkdir(parents=True, exist_ok=True)
-    stream = prefetch(data.batches(config, 0))
-    steps = fine_tune(model, config, stream, options.output, options.seconds)
-    weights = options.output / f"{config.variant}.keras"
-    card = make_card(config, start, steps, options.images, options.validation_images)
-    write_weights(model, str(weights), card | {"fusions": {}})
-    best = calibrate_weights(weights, data, [name for name, _ in config.alterations])[0]
-    return f"{weights}: step {steps}, validation MAE {best.mae:.3f} with the fusion {best.rule.fusion!r}"
+    steps = fine_tune(model, config, prefetch(data.batches(config, 0)), options.output, options.seconds)
+    weights = str(options.output / f"{config.variant}.keras")
+    write_weights(model, weights, make_card(config, start, steps, data))
+    calibrate_weights(weights, data, [name for name, _ in config.alterations])
+    card = read_card(weights)
+    best = card.rules[0].fusion
+    return f"{weights}: step {steps}, validation MAE {card.fusions[best]['val_mae']:.3f} with the fusion {best!r}"
 
 
 def run(argv: list[str]) -> int:

@@ -1,6 +1,6 @@
 """A run: parts first, `_run.json` last. Readers take a run only if it is there, and only the parts that it lists."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -88,18 +88,28 @@ class WriteRun(beam.PTransform):
         )
 
 
-def read_run(run_uri: str) -> pa.Table:
-    """All rows of a committed run, as `_run.json` lists them, checked against its checksums.
+def open_run(run_uri: str) -> files.JSON:
+    """What `_run.json` of a committed run says; raises FileNotFoundError if the run was never committed."""
+    try:
+        return files.read_json(storage.join(run_uri, "_run.json"))
+    except ImageError as error:
+        if error.status is not Status.MISSING:
+            raise
+        raise FileNotFoundError(f"{run_uri} is not a committed run: it has no _run.json") from error
+
+
+def read_parts(run_uri: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The parts of a committed run, one at a time, as `_run.json` lists them, checked against its checksums.
 
     Raises:
         FileNotFoundError: the run was never committed.
         ValueError: a part is not the one that was committed.
     """
-    try:
-        run = files.read_json(storage.join(run_uri, "_run.json"))
-    except ImageError as error:
-        if error.status is not Status.MISSING:
-            raise
-        raise FileNotFoundError(f"{run_uri} is not a committed run: it has no _run.json") from error
-    tables = [pq.read_table(BytesIO(files.read_part(run_uri, listed))) for listed in run["files"]]
+    for listed in open_run(run_uri)["files"]:
+        yield pq.read_table(BytesIO(files.read_part(run_uri, listed)), columns=columns and list(columns))
+
+
+def read_run(run_uri: str) -> pa.Table:
+    """All rows of a committed run; raises as read_parts."""
+    tables = list(read_parts(run_uri))
     return pa.concat_tables(tables) if tables else AUDIT_SCHEMA.empty_table()

@@ -13,7 +13,9 @@ from pipelines import cli, export, predict
 from pipelines.audit import command as audit
 from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.evaluation import command as evaluate
-from pipelines.evaluation import stress
+from pipelines.evaluation.studies import STUDIES
+from pipelines.evaluation.studies.conditions import CONDITIONS
+from pipelines.report import command as report
 from pipelines.runtime.counters import COUNTERS
 from pipelines.shards import command as shards
 from pipelines.shards.parquet import SHARD_SCHEMA
@@ -21,7 +23,7 @@ from q1net_core.codecs.table import CODECS
 from q1net_core.estimator import ESTIMATORS
 from q1net_core.jpeg.header import HEADER_MATCHES
 from q1net_core.lattice.dictionary import known_tables
-from q1net_core.network.q1net import VARIANTS
+from q1net_core.network.variants import VARIANTS
 from q1net_core.records import Status, Verdict
 from training import __main__ as train
 
@@ -34,6 +36,7 @@ PARSERS = {
     "evaluate": evaluate.make_parser(),
     "export": export.make_parser(),
     "predict": predict.make_parser(),
+    "report": report.make_parser(),
     "shards": shards.make_parser(),
     "train": train.make_parser(),
 }
@@ -102,13 +105,13 @@ def test_the_flags_of_evaluate_are_documented_in_their_table() -> None:
 
 def test_the_studies_of_evaluate_are_documented_with_their_files() -> None:
     documented = table_in("evaluate", "study")
-    assert list(documented) == list(evaluate.STUDIES)
-    assert all(f"`{file}`" in documented[study][-1] for study, file in evaluate.STUDIES.items())
+    assert list(documented) == list(STUDIES)
+    assert all(f"`{study.file}`" in documented[name][-1] for name, study in STUDIES.items())
 
 
 def test_the_conditions_of_the_stress_study_are_documented() -> None:
     documented = " ".join(parse_table(PAGES["evaluate"], "condition"))
-    assert sorted(re.findall(r"[\w.-]+", documented)) == sorted(stress.CONDITIONS)
+    assert sorted(re.findall(r"[\w.-]+", documented)) == sorted(CONDITIONS)
 
 
 def test_the_flags_and_formats_of_export_are_documented() -> None:
@@ -170,7 +173,9 @@ def test_documented_commands_are_the_commands() -> None:
 def test_trainable_variants_are_documented() -> None:
     documented = re.search(r"\| `--variant NAME` \| (.*?) \|", PAGES["train"])
     assert documented is not None
-    assert set(re.findall(r"`([\w-]+)`", documented[1])) == {name for name, c in VARIANTS.items() if c.alpha == 2}
+    assert set(re.findall(r"`([\w-]+)`", documented[1])) == {
+        name for name, variant in VARIANTS.items() if variant.loss == "confidence aware"
+    }
 
 
 @pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", *(f"docs/{name}.md" for name in PAGES)])

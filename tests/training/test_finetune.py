@@ -9,7 +9,7 @@ import pytest
 from pictures import make_picture
 from PIL import Image
 
-from q1net_core.network.q1net import ModelConfig, build_model
+from q1net_core.network.variants import q1net
 from q1net_core.network.weights import read_weights
 
 if keras.backend.backend() != "torch":
@@ -30,7 +30,7 @@ def patches() -> np.ndarray:
 def model() -> keras.Model:
     """A small one whose normalisation is not that of a new one."""
     keras.utils.set_random_seed(1)
-    model = build_model(ModelConfig(k=4))
+    model = q1net(k=4).build()
     rng = np.random.default_rng(2)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

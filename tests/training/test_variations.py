@@ -62,7 +62,8 @@ def test_factors_lie_between_their_ends_and_halves_are_as_likely_as_doubles() ->
     assert SCALES == (0.5, 3.0)
 
 
-def test_batches_of_varied_windows_depend_on_seed_and_step_alone() -> None:
+def test_batches_of_varied_windows_depend_on_seed_and_step_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photographs, "WINDOWS", 16)
     corpus = [make_picture(seed, 128, 160) for seed in range(2)]
     config = varying(*ALL)
     stream = list(islice(batches(corpus, config), 4))

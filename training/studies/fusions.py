@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.fusion import FUSIONS
+from q1net_core.markdown import to_markdown
 from q1net_core.metrics import BANDS
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import Float32Array, UInt8Array
 from training.calibration import calibrate_all, choose_rule, fuse_all
@@ -38,11 +40,12 @@ class Predictions:
         return self.quality[chosen], self.confidence[chosen], self.truth[chosen]
 
 
-def predict_corpus(model: Q1Net, corpus: list[UInt8Array], levels: tuple[int, ...], patches: int) -> Predictions:
+def predict_corpus(model: Predictor, corpus: list[UInt8Array], levels: tuple[int, ...], patches: int) -> Predictions:
     """Every image at every level as the audit sees it, with so many patches."""
-    stacks, truth = validation_set(corpus, levels, patches)
-    quality, confidence = model.predict(stacks.reshape(-1, *stacks.shape[2:]))
-    return Predictions(quality.reshape(len(stacks), -1), confidence.reshape(len(stacks), -1), truth)
+    patch_sets, truth = validation_set(corpus, levels, patches)
+    predictions = [model.predict(patch_set) for patch_set in patch_sets]
+    quality, confidence = (np.stack(values) for values in zip(*predictions, strict=True))
+    return Predictions(quality, confidence, truth)
 
 
 def cross_validate(
@@ -63,23 +66,22 @@ def cross_validate(
     return errors
 
 
-def compare_rules(many: Predictions, few: Predictions, images: int) -> list[str]:
+def compare_rules(many: Predictions, few: Predictions, images: int) -> str:
     """A Markdown table of all rules of FUSIONS: errors with many patches and with few, and how often they answer."""
-    lines = [
-        f"| fusion | MAE | SDE | answered % | MAE, {FEW_PATCHES} patches | ratio | answered %, {FEW_PATCHES} |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    header = (
+        "fusion", "MAE", "SDE", "answered %", f"MAE, {FEW_PATCHES} patches", "ratio", f"answered %, {FEW_PATCHES}",
+    )  # fmt: skip
+    cells = []
     for fusion in FUSIONS:
         errors = [np.abs(found) for found in cross_validate(fusion, many, (few,), images)]
         (mae, mae_few), (answered, answered_few) = (
             [float(np.nanmean(found)) for found in errors],
             [100 * float(np.isfinite(found).mean()) for found in errors],
         )
-        lines.append(
-            f"| `{fusion}` | {mae:.3f} | {np.nanstd(errors[0]):.3f} | {answered:.1f} | {mae_few:.3f} "
-            f"| {mae_few / mae:.2f} | {answered_few:.1f} |"
-        )
-    return lines
+        with_many = (f"{mae:.3f}", f"{np.nanstd(errors[0]):.3f}", f"{answered:.1f}")
+        with_few = (f"{mae_few:.3f}", f"{mae_few / mae:.2f}", f"{answered_few:.1f}")
+        cells.append((f"`{fusion}`", *with_many, *with_few))
+    return to_markdown(header, cells)
 
 
 def correlation(quality: Float32Array, confidence: Float32Array) -> float:
@@ -87,7 +89,7 @@ def correlation(quality: Float32Array, confidence: Float32Array) -> float:
     return float(np.corrcoef(quality, confidence)[0, 1]) if quality.std() and confidence.std() else float("nan")
 
 
-def describe_confidence(predictions: Predictions) -> list[str]:
+def describe_confidence(predictions: Predictions) -> str:
     """A Markdown table by band of levels: whom confidence prefers among the patches of one image.
 
     The bias is the mean of the images' median errors; correlation is of confidence with predicted quality.
@@ -96,19 +98,16 @@ def describe_confidence(predictions: Predictions) -> list[str]:
     surest = np.argsort(-predictions.confidence, axis=1, kind="stable")[:, : max(1, int(SUREST * errors.shape[1]))]
     bias, bias_surest = np.median(errors, axis=1), np.median(np.take_along_axis(errors, surest, axis=1), axis=1)
     correlations = np.array(list(map(correlation, predictions.quality, predictions.confidence)))
-    lines = [
-        f"| levels | patch MAE | expected | bias | bias, surest {SUREST:.0%} | correlation |",
-        "|---|---|---|---|---|---|",
-    ]
+    header = ("levels", "patch MAE", "expected", "bias", f"bias, surest {SUREST:.0%}", "correlation")
+    cells = []
     for low, high in BANDS:
         band = (low <= predictions.truth) & (predictions.truth <= high)
         if not band.any():
             continue
-        lines.append(
-            f"| {low}-{high} | {np.abs(errors[band]).mean():.2f} | {100 - predictions.confidence[band].mean():.2f} "
-            f"| {bias[band].mean():+.2f} | {bias_surest[band].mean():+.2f} | {np.nanmean(correlations[band]):+.2f} |"
-        )
-    return lines
+        means = (bias[band].mean(), bias_surest[band].mean(), np.nanmean(correlations[band]))
+        error, expected = np.abs(errors[band]).mean(), 100 - predictions.confidence[band].mean()
+        cells.append((f"{low}-{high}", f"{error:.2f}", f"{expected:.2f}", *(f"{mean:+.2f}" for mean in means)))
+    return to_markdown(header, cells)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -121,9 +120,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(argv: list[str]) -> int:
     """Print both tables; returns the exit status."""
-    options = make_parser().parse_args(argv)
+    parser = make_parser()
+    options = parser.parse_args(argv)
     try:
-        model, corpus = Q1Net(read_weights(options.weights)), load_corpus(options.images)
+        model, corpus = Predictor(read_weights(options.weights)), load_corpus(options.images)
         if len(corpus) < 2:
             raise ConfigError(
                 f"--images {options.images!r} matches one image; expected two or more, to judge by others"
@@ -132,9 +132,9 @@ def run(argv: list[str]) -> int:
             predict_corpus(model, corpus, CALIBRATION_LEVELS, patches) for patches in (DEFAULT_PATCHES, FEW_PATCHES)
         )
     except (ConfigError, WeightsError) as error:
-        print(f"compare_fusions: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    print("\n".join([*compare_rules(many, few, len(corpus)), "", *describe_confidence(many)]))
+    print(f"{compare_rules(many, few, len(corpus))}\n\n{describe_confidence(many)}")
     return 0
 
 
