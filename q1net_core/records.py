@@ -20,6 +20,7 @@ class Verdict(StrEnum):
     SINGLE = "single"
     RECOMPRESSED = "recompressed"
     STRIPPED = "stripped"
+    ALTERED = "altered"
     PRISTINE = "pristine"
     UNSURE = "unsure"
 
@@ -143,9 +144,11 @@ class PatchPredictions:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What the network tells of one image; the three values are None together, when no patch is confident.
+    """What the network tells of one image; the first three values are None together, when no patch is confident.
 
-    ``quality`` 1-100, ``confidence`` 0-100, ``spread`` is the interquartile range of the patches used.
+    ``quality`` 1-100, ``confidence`` 0-100, ``spread`` is the interquartile range of the patches used. The true level
+    lies between ``low`` and ``high`` with 90 %; None where the weights' card has no intervals. ``variant`` and
+    ``weights_sha256`` say which weights these are.
     """
 
     quality: float | None
@@ -153,23 +156,52 @@ class Estimate:
     spread: float | None
     patches: int
     patches_used: int
+    low: float | None = None
+    high: float | None = None
+    variant: str | None = None
+    weights_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalTable:
+    """Ends of 90 % intervals, truth minus estimate, for estimates from at least ``patches`` patches.
+
+    ``qualities`` are borders between bands of quality, ascending. Each band has borders between cells of spread in
+    ``spreads``, and one value more, a cell's, in ``low`` and in ``high``.
+    """
+
+    patches: int
+    qualities: tuple[float, ...]
+    spreads: tuple[tuple[float, ...], ...]
+    low: tuple[tuple[float, ...], ...]
+    high: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FusionRule:
-    """A rule of FUSIONS with what was chosen for it on validation images: confidence threshold 0-100, calibration."""
+    """A rule of FUSIONS with what was chosen for it on validation images: confidence threshold 0-100, calibration.
+
+    ``intervals`` are tables for fewer and fewer patches.
+    """
 
     fusion: str
     threshold: float
     calibration: Calibration = ()
+    intervals: tuple[IntervalTable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The ``quality`` of an image, 1-100, and the estimator it is from, ``lattice`` or ``q1net``; None together."""
+    """The ``quality`` of an image, 1-100, and the estimator it is from, ``lattice`` or ``q1net``; None together.
+
+    The true level lies between ``low`` and ``high`` with 90 %. They may be known where the quality is not given because
+    they are too far apart.
+    """
 
     quality: float | None = None
     source: str | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
