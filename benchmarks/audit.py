@@ -43,11 +43,12 @@ def run_plain(files: list[str]) -> None:
     """The reference: q1net_core's estimator in a loop."""
     from pipelines.runtime import counters
     from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches, read_image, sample_image
-    from q1net_core.network.weights import Q1Net, read_weights
+    from q1net_core.network.predictor import Predictor
+    from q1net_core.network.weights import read_weights
     from q1net_core.records import ListedImage
 
     weights = read_weights("q1net-k8")
-    model, settings, rule = Q1Net(weights), EstimatorSettings(), weights.rule()
+    model, settings, rule = Predictor(weights), EstimatorSettings(), weights.rule()
     for file in files:
         image = ListedImage(file)
         with counters.timed("read_usec"):

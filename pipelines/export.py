@@ -1,6 +1,7 @@
 """`q1net export`: a variant as TFLite, ONNX or SavedModel, checked in its own runtime before it is written.
 
-All formats take patches uint8 RGB [N, 16, 16, 3], any N, and give quality and confidence, float32 [N, 2], 0-100.
+All formats take what the variant sees, such as patches uint8 RGB [N, 16, 16, 3], any N, and give its outputs: of a
+Q1Net quality and confidence, float32 [N, 2], 0-100.
 """
 
 import argparse
@@ -19,14 +20,19 @@ from PIL import Image
 from pipelines.runtime.quiet import keep_quiet, start_quietly
 from q1net_core import storage
 from q1net_core.errors import ConfigError, Q1NetError, WeightsError
-from q1net_core.network.weights import load_model, read_weights
+from q1net_core.network.predictor import load_model
+from q1net_core.network.weights import read_weights
 from q1net_core.patches import PATCH
 from q1net_core.records import Float32Array, UInt8Array
+from q1net_core.sampling import PATCHES, InputKind
 
 # Levels by which an exported model may differ, on any patch: a hundredth of what could ever be seen in an estimate.
 TOLERANCE = 0.01
-# So many patches a call when an export is checked, so that it is seen to take any number.
-CHECKED_CALLS = (1, 63, 128)
+# So many samples a call when an export is checked, so that it is seen to take any number.
+CHECKED_PATCHES = (1, 63, 128)
+CHECKED_IMAGES = (1, 2)
+# Height and width of the images that networks of whole images are checked with.
+CHECKED_SIDE = 160
 
 Predict = Callable[[UInt8Array], Float32Array]
 
@@ -37,6 +43,17 @@ def read_patches() -> UInt8Array:
     height, width = mosaic.shape[:2]
     tiles = mosaic.reshape(height // PATCH, PATCH, width // PATCH, PATCH, 3)
     return np.ascontiguousarray(tiles.swapaxes(1, 2).reshape(-1, PATCH, PATCH, 3))
+
+
+def read_samples(kind: InputKind) -> list[UInt8Array]:
+    """What exports of a network with this kind of input are checked with, call by call: uint8 [N, h, w, 3] each."""
+    patches = read_patches()
+    if kind == PATCHES:
+        return np.split(patches, np.cumsum(CHECKED_PATCHES)[:-1])
+    side, count = kind.size or CHECKED_SIDE, sum(CHECKED_IMAGES)
+    row = patches[: -(-side // PATCH) + count].swapaxes(0, 1).reshape(PATCH, -1, 3)
+    strips = [np.tile(row[:, start * PATCH :][:, :side], (-(-side // PATCH), 1, 1))[:side] for start in range(count)]
+    return np.split(np.stack(strips), np.cumsum(CHECKED_IMAGES)[:-1])
 
 
 def convert_tflite(model: Any, path: Path) -> None:
@@ -128,10 +145,10 @@ def check_requirements(name: str) -> None:
         raise ConfigError(f"format {name} needs {', '.join(missing)}: pip install 'q1net[{name}]'")
 
 
-def largest_difference(expected: Float32Array, predict: Predict, patches: UInt8Array) -> float:
-    """Largest difference, in levels, from the expected answers, with various numbers of patches a call."""
-    calls = np.split(patches, np.cumsum(CHECKED_CALLS)[:-1])
-    return float(np.abs(np.concatenate([predict(call) for call in calls]) - expected).max())
+def largest_difference(expected: list[Float32Array], predict: Predict, calls: list[UInt8Array]) -> float:
+    """Largest difference, in levels, from the expected answers of each call."""
+    # Not Python's max, which passes over what is not a number.
+    return float(np.max([np.abs(predict(call) - answers).max() for call, answers in zip(calls, expected, strict=True)]))
 
 
 def write_output(path: Path, uri: str) -> int:
@@ -146,14 +163,18 @@ def write_output(path: Path, uri: str) -> int:
     return total
 
 
-def export(weights: str, name: str, output: str) -> tuple[float, int]:
-    """Convert, check and write a model; returns the largest difference, in levels, and the bytes written.
+def export(weights: str, name: str, output: str) -> tuple[float, str, int]:
+    """Convert, check and write a model.
+
+    Returns:
+        The largest difference, in levels; what it was looked for in, in words; the bytes written.
 
     Raises:
         ConfigError, WeightsError: before any work starts.
         ExportError: the converted model differs; nothing is written.
     """
-    file, patches = read_weights(weights), read_patches()
+    file = read_weights(weights, codecs=None)
+    calls = read_samples(file.network.input)
     check_requirements(name)
     storage.ensure_writable(output if name == "savedmodel" else posixpath.dirname(output) or ".")
     convert, load = FORMATS[name]
@@ -162,15 +183,16 @@ def export(weights: str, name: str, output: str) -> tuple[float, int]:
         with keep_quiet():
             model = load_model(file)
             # Before the conversion: Keras exports to ONNX only what was called.
-            expected = np.asarray(model(patches))
+            expected = [np.asarray(model(call)) for call in calls]
             convert(model, path)
-            difference = largest_difference(expected, load(path), patches)
+            difference = largest_difference(expected, load(path), calls)
         if not difference <= TOLERANCE:
             raise ExportError(
                 f"the {name} model differs by {difference:.6f} levels from the Keras model; expected at most "
                 f"{TOLERANCE}. Nothing is written: compare the installed packages with those of setup.py"
             )
-        return difference, write_output(path, output)
+        checked = f"{sum(map(len, calls))} {'patches' if file.network.input == PATCHES else 'images'}"
+        return difference, checked, write_output(path, output)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -196,7 +218,7 @@ def run(argv: list[str]) -> int:
     options = make_parser().parse_args(argv)
     try:
         start_quietly()
-        difference, size = export(options.weights, options.format, options.output)
+        difference, checked, size = export(options.weights, options.format, options.output)
     except (ConfigError, WeightsError) as error:
         print(f"q1net export: {error}", file=sys.stderr)
         return 2
@@ -205,6 +227,6 @@ def run(argv: list[str]) -> int:
         return 1
     print(
         f"{options.output}: {options.format}, {size:,} bytes; largest difference {difference:.6f} levels over "
-        f"{sum(CHECKED_CALLS)} patches, at most {TOLERANCE} allowed"
+        f"{checked}, at most {TOLERANCE} allowed"
     )
     return 0

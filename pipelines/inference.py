@@ -1,6 +1,7 @@
 """The ModelHandler that lets Beam's RunInference batch images into a Q1Net.
 
-One element is one image with all its patches; a batch is many images, one model call, split back by image.
+One element is one image with all its patches, a batch is many images: on a CPU one call of the model for each image,
+on an accelerator one for all of them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,10 +11,10 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines.runtime import counters
 from q1net_core.errors import WeightsError
-from q1net_core.estimator import PatchModel, predict_patches
+from q1net_core.estimator import PatchModel, predict_patches, predict_together
 from q1net_core.records import ImagePatches, PatchPredictions
 
-# An accelerator starves on one image at a time; a CPU is fastest with exactly that, see weights.PATCHES_PER_CALL.
+# An accelerator starves on one image at a time; a CPU is fastest with exactly that, see predictor.Predictor.
 IMAGES_PER_BATCH = 4
 ACCELERATOR_IMAGES_PER_BATCH = 64
 
@@ -35,8 +36,8 @@ class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
 
     def load_model(self) -> PatchModel:
         """Read, verify, load; heavy imports happen here, on the workers that predict, and nowhere else."""
-        from q1net_core.network.weights import PATCHES_PER_CALL, Q1Net, read_weights
-        from q1net_core.patches import DEFAULT_PATCHES
+        from q1net_core.network.predictor import Predictor
+        from q1net_core.network.weights import read_weights
 
         share_accelerator()
         file = read_weights(self.weights)
@@ -45,8 +46,7 @@ class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
                 f"weights {self.weights} have sha256 {file.sha256} on this worker; the run was started with "
                 f"{self.sha256}. Install the same version everywhere, or do not replace weights during a run"
             )
-        patches = ACCELERATOR_IMAGES_PER_BATCH * DEFAULT_PATCHES if self.accelerator else PATCHES_PER_CALL
-        return Q1Net(file, patches)
+        return Predictor(file, ACCELERATOR_IMAGES_PER_BATCH if self.accelerator else 1)
 
     def run_inference(
         self, batch: Sequence[ImagePatches], model: PatchModel, inference_args: dict[str, Any] | None = None
@@ -54,7 +54,7 @@ class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
         """Predict all patches of all images of the batch; numpy in, numpy out."""
         counters.inc("patches", sum(len(item.patches) for item in batch))
         with counters.timed("predict_usec"):
-            return predict_patches(model, batch)
+            return predict_together(model, batch) if self.accelerator else predict_patches(model, batch)
 
     def get_num_bytes(self, batch: Sequence[ImagePatches]) -> int:
         """Bytes of patches; Beam's default would pickle every batch to find out."""

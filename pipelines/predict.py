@@ -18,10 +18,12 @@ from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import EstimatorSettings, choose_grid, estimate_image
 from q1net_core.images.decode import decode
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 from q1net_core.overlay import draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
 from q1net_core.records import ListedImage, Status
+from q1net_core.sampling import PATCHES
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -43,14 +45,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return make_parser().parse_args(argv)
 
 
-def predict(listed: list[ListedImage], model: Q1Net, settings: EstimatorSettings) -> Iterator[Row]:
+def predict(listed: list[ListedImage], model: Predictor, settings: EstimatorSettings) -> Iterator[Row]:
     """Rows of the audit table, in order."""
     stamp, rule = Stamp(model.weights.variant, model.weights.sha256), settings.rule_of(model.weights)
     for image in listed:
-        yield to_row(estimate_image(image, model, settings, rule), stamp)
+        yield to_row(estimate_image(image, model, settings, rule, model.weights.network.input), stamp)
 
 
-def write_overlay(uri: str, image: ListedImage, row: Row, model: Q1Net, settings: EstimatorSettings) -> None:
+def write_overlay(uri: str, image: ListedImage, row: Row, model: Predictor, settings: EstimatorSettings) -> None:
     """Draw one image's patches as a PNG, those that its row was made from; raises ImageError if it has none."""
     pixels = decode(storage.read_bytes(image.uri, settings.max_bytes), settings.limits).pixels
     height, width = pixels.shape[:2]
@@ -85,8 +87,10 @@ def run(argv: list[str]) -> int:
         if options.overlay and len(listed) != 1:
             raise ConfigError(f"--overlay draws one image; {len(listed)} were given")
         file = read_weights(settings.weights)
+        if options.overlay and file.network.input != PATCHES:
+            raise ConfigError(f"--overlay draws patches; {file.variant} sees a {file.network.input.sampler}")
         start_quietly()
-        model = Q1Net(file)
+        model = Predictor(file)
         for row in predict(listed, model, settings):
             failures += row["status"] != Status.OK
             print(json.dumps(row, default=datetime.isoformat) if options.json else to_line(row), flush=True)

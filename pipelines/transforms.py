@@ -20,6 +20,7 @@ from q1net_core import estimator
 from q1net_core.estimator import EstimatorSettings
 from q1net_core.images.decode import Limits
 from q1net_core.records import FusionRule, ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
+from q1net_core.sampling import PATCHES, InputKind
 
 FINISHED = "finished"
 # Object stores answer in tens of milliseconds whatever the size: a few reads at a time keep a core busy.
@@ -92,19 +93,27 @@ class ReadFn(beam.DoFn):
 
 @dataclass
 class SamplePatches(beam.PTransform):
-    """(ListedImage, bytes) -> ImagePatches; failures go to the output FINISHED. Pixels never become an element."""
+    """(ListedImage, bytes) -> ImagePatches; failures go to the output FINISHED. Pixels never become an element.
+
+    Args:
+        settings: how images are judged.
+        kind: of the network's input.
+    """
 
     settings: EstimatorSettings
+    kind: InputKind = PATCHES
 
     def expand(self, encoded: beam.PCollection[Encoded]) -> Any:
         """Two outputs: the main one, and FINISHED."""
-        return encoded | "Sample" >> beam.FlatMap(sample, self.settings).with_outputs(FINISHED, main="sampled")
+        return encoded | "Sample" >> beam.FlatMap(sample, self.settings, self.kind).with_outputs(
+            FINISHED, main="sampled"
+        )
 
 
-def sample(encoded: Encoded, settings: EstimatorSettings) -> Iterator[Any]:
-    """The patches of one image, or its finished record."""
+def sample(encoded: Encoded, settings: EstimatorSettings, kind: InputKind) -> Iterator[Any]:
+    """What the network sees of one image, or its finished record."""
     with counters.timed("sample_usec"):
-        sampled = estimator.sample_image(*encoded, settings)
+        sampled = estimator.sample_image(*encoded, settings, kind)
     yield TaggedOutput(FINISHED, count_row(sampled)) if isinstance(sampled, ImageRecord) else sampled
 
 
@@ -156,6 +165,7 @@ class EstimateImages(beam.PTransform):
         accelerator: see EstimateQuality.
         redistribute: put a Reshuffle before inference, so that decoding and inference scale apart. Without it an
             image goes through all steps in one place, which a single machine wants: nothing piles up in between.
+        kind: of the network's input.
     """
 
     settings: EstimatorSettings
@@ -163,11 +173,12 @@ class EstimateImages(beam.PTransform):
     handler: Q1NetHandler
     accelerator: str | None = None
     redistribute: bool = True
+    kind: InputKind = PATCHES
 
     def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[ImageRecord]:
         """One output, in no order."""
         read = images | "ReadImages" >> ReadImages(self.settings.max_bytes)
-        sampled = read.read | "SamplePatches" >> SamplePatches(self.settings)
+        sampled = read.read | "SamplePatches" >> SamplePatches(self.settings, self.kind)
         finished = (read[FINISHED], sampled[FINISHED])
         if "q1net" not in self.settings.estimators:
             return finished | "Finished" >> beam.Flatten()

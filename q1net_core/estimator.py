@@ -17,7 +17,7 @@ from q1net_core.images.decode import Limits, decode
 from q1net_core.jpeg.header import read_jpeg_header
 from q1net_core.lattice.estimate import estimate_lattice
 from q1net_core.network.weights import WeightsFile
-from q1net_core.patches import DEFAULT_PATCHES, check_patch_fits, patch_fits, sample_patches, side_of
+from q1net_core.patches import DEFAULT_PATCHES, check_patch_fits, patch_fits, side_of
 from q1net_core.records import (
     Answer,
     Estimate,
@@ -32,14 +32,15 @@ from q1net_core.records import (
     Status,
     UInt8Array,
 )
+from q1net_core.sampling import PATCHES, InputKind, sample
 from q1net_core.verdict import choose_answer, judge
 
 
 class PatchModel(Protocol):
-    """Anything that predicts like Q1Net: patches uint8 [N, 16, 16, 3] -> quality and confidence, float32 [N] each."""
+    """Anything that predicts like Predictor: samples uint8 [N, h, w, 3] -> quality and confidence, float32 [N] each."""
 
-    def predict(self, patches: UInt8Array) -> tuple[Float32Array, Float32Array]:
-        """Quality and confidence of each patch, 0-100."""
+    def predict(self, samples: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        """Quality and confidence of each sample, 0-100."""
         ...
 
 
@@ -129,10 +130,12 @@ def read_image(image: ListedImage, limits: Limits) -> bytes | ImageRecord:
         return finish(image, error=error)
 
 
-def sample_image(image: ListedImage, encoded: bytes, settings: EstimatorSettings) -> ImagePatches | ImageRecord:
-    """Decode, try the lattice, cut patches on the grid it found; the pixels themselves never leave this function.
+def sample_image(
+    image: ListedImage, encoded: bytes, settings: EstimatorSettings, kind: InputKind = PATCHES
+) -> ImagePatches | ImageRecord:
+    """Decode, try the lattice, cut what the network sees, on the grid it found; pixels never leave this function.
 
-    Returns the finished record where the network is not wanted.
+    ``kind`` is that of the network's input. Returns the finished record where the network is not wanted.
     """
     if image.size_bytes is None:
         image = replace(image, size_bytes=len(encoded))
@@ -145,6 +148,8 @@ def sample_image(image: ListedImage, encoded: bytes, settings: EstimatorSettings
         info = ImageInfo(width, height, decoded.format, decoded.mode, header)
         # Whatever runs, and whatever the lattice finds, the same images are too small.
         check_patch_fits(height, width)
+        if "q1net" in settings.estimators:
+            kind.check_size(height, width)
     except ImageError as error:
         return finish(image, info, error=error)
     coded = decoded.pixels if decoded.coded is None else decoded.coded
@@ -152,7 +157,7 @@ def sample_image(image: ListedImage, encoded: bytes, settings: EstimatorSettings
     if "q1net" not in settings.estimators or (settings.cascade and lattice.quality is not None):
         return finish(image, info, lattice)
     grid = choose_grid(lattice.grid, height, width)
-    return ImagePatches(image, info, lattice, sample_patches(decoded.pixels, settings.patches, grid))
+    return ImagePatches(image, info, lattice, sample(decoded.pixels, kind, settings.patches, grid))
 
 
 def choose_grid(found: tuple[int, int] | None, height: int, width: int) -> tuple[int, int]:
@@ -161,9 +166,20 @@ def choose_grid(found: tuple[int, int] | None, height: int, width: int) -> tuple
 
 
 def predict_patches(model: PatchModel, batch: Sequence[ImagePatches]) -> list[PatchPredictions]:
-    """Predictions for the patches of many images in one model call, split back by image."""
-    if not batch:
-        return []
+    """Predictions for many images, each by calls of its own: an image's do not depend on which images share its batch.
+
+    So it should be on a CPU, where larger calls are no faster.
+    """
+    return [PatchPredictions(item.image, item.info, item.lattice, *model.predict(item.patches)) for item in batch]
+
+
+def predict_together(model: PatchModel, batch: Sequence[ImagePatches]) -> list[PatchPredictions]:
+    """Predictions for many images in one call of the model, split back by image; what accelerators want.
+
+    The last bits of an image's predictions may depend on the others of its batch: 1e-3 levels at most.
+    """
+    if len({item.patches.shape[1:] for item in batch}) != 1:
+        return predict_patches(model, batch)
     quality, confidence = model.predict(np.concatenate([item.patches for item in batch]))
     ends = np.cumsum([len(item.patches) for item in batch])[:-1]
     return [
@@ -181,12 +197,17 @@ def fuse_predictions(predictions: PatchPredictions, rule: FusionRule) -> ImageRe
     return finish(predictions.image, predictions.info, predictions.lattice, network)
 
 
-def estimate_image(image: ListedImage, model: PatchModel, settings: EstimatorSettings, rule: FusionRule) -> ImageRecord:
-    """Everything in one call: read, decode, sample, predict, fuse; ``rule`` is the one for the model's weights."""
+def estimate_image(
+    image: ListedImage, model: PatchModel, settings: EstimatorSettings, rule: FusionRule, kind: InputKind = PATCHES
+) -> ImageRecord:
+    """Everything in one call: read, decode, sample, predict, fuse.
+
+    ``rule`` is the one for the model's weights, ``kind`` that of its input.
+    """
     encoded = read_image(image, settings.limits)
     if isinstance(encoded, ImageRecord):
         return encoded
-    sampled = sample_image(image, encoded, settings)
+    sampled = sample_image(image, encoded, settings, kind)
     if isinstance(sampled, ImageRecord):
         return sampled
     return fuse_predictions(predict_patches(model, [sampled])[0], rule)

@@ -25,15 +25,15 @@ def weights_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Untrained weights whose answers differ from patch to patch; the threshold of 60 leaves some of them out."""
     import keras
 
-    from q1net_core.network.q1net import VARIANTS, build_model
-    from q1net_core.network.weights import write_weights
+    from q1net_core.network.variants import VARIANTS
+    from q1net_core.network.weights import Card, write_weights
 
     variant = "q1net-no-bottleneck"
     keras.utils.set_random_seed(7)
-    model = build_model(VARIANTS[variant])
+    model = VARIANTS[variant].architecture.build()
     model.set_weights([array * 1.5 if array.ndim > 1 else array for array in model.get_weights()])
     uri: Path = tmp_path_factory.mktemp("weights") / "untrained.keras"
-    write_weights(model, str(uri), {"variant": variant, "fusions": {"paper": {"threshold": 60, "calibration": []}}})
+    write_weights(model, str(uri), Card(variant, fusions={"paper": {"threshold": 60, "calibration": []}}))
     return str(uri)
 
 

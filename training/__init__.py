@@ -1,1 +1,4 @@
-"""Training of Q1Net on lossless photographs. Keras 3, backend-neutral; imports q1net_core, never pipelines."""
+"""Training of the networks, on lossless photographs or on shards.
+
+Layer: Keras 3, any backend; imports q1net_core, never pipelines.
+"""

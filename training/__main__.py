@@ -25,7 +25,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--validation-images",
         metavar="URI",
-        help="with --images: other lossless images, which choose the threshold and the best weights",
+        help="other lossless images, which choose thresholds and best weights; with --shards where those of its valid "
+        "split are now (default: where they were when the shards were made)",
     )
     parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="checkpoint, weights, curves; resumes from here"
@@ -60,8 +61,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def choose_data(options: argparse.Namespace) -> Data:
     """Where patches come from; raises ConfigError unless it is shards, or images and validation images."""
-    if options.shards and not options.images and not options.validation_images:
-        return shard_data(options.shards)
+    if options.shards and not options.images:
+        return shard_data(options.shards, validation_images=options.validation_images)
     if options.images and options.validation_images and not options.shards:
         return image_data(options.images, options.validation_images)
     raise ConfigError("expected either --shards, or --images together with --validation-images")

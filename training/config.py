@@ -5,7 +5,8 @@ from itertools import pairwise
 from typing import Any
 
 from q1net_core.errors import ConfigError
-from q1net_core.network.q1net import VARIANTS
+from q1net_core.network.variants import VARIANTS
+from q1net_core.sampling import PATCHES
 from training.alterations import ALTERATIONS
 
 
@@ -45,6 +46,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise ConfigError(f"variant is {self.variant!r}; expected one of {', '.join(VARIANTS)}")
+        kind = VARIANTS[self.variant].input
+        if kind != PATCHES:
+            raise ConfigError(f"variant {self.variant!r} sees a {kind.sampler}; q1net train makes patches alone")
         if self.optimizer not in ("adam", "muon"):
             raise ConfigError(f"optimizer is {self.optimizer!r}; expected adam or muon")
         group = self.locations_per_level * self.levels_per_location

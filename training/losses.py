@@ -1,13 +1,11 @@
-"""Losses by number of outputs, the confidence-aware one first, and how outputs are read. Backend-neutral."""
+"""Losses and metrics. LOSSES names them as variants do. Backend-neutral."""
 
 from collections.abc import Callable
 
 import keras
-import numpy as np
 from keras import ops
 
-from q1net_core.network.q1net import MAX_QUALITY
-from q1net_core.records import Float32Array
+from q1net_core.network.variants import MAX_QUALITY
 
 Metric = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 
@@ -67,25 +65,19 @@ class LevelCrossentropy(keras.losses.Loss):
         return ops.sparse_categorical_crossentropy(ops.cast(ops.reshape(y_true, (-1,)), "int32") - 1, y_pred)
 
 
-def make_loss(outputs: int, confidence_weight: float) -> keras.losses.Loss:
-    """The loss for so many ``outputs``, the paper's alpha: 1 regressor, 2 with confidence, 100 classifier."""
-    if outputs == 2:
-        return ConfidenceAwareLoss(confidence_weight)
-    return keras.losses.MeanAbsoluteError() if outputs == 1 else LevelCrossentropy()
+# Name -> the loss, made from the weight of the confidence error (the paper's lambda), and what is reported beside it.
+LOSSES: dict[str, tuple[Callable[[float], keras.losses.Loss], list[Metric]]] = {
+    "confidence aware": (ConfidenceAwareLoss, [quality_error, confidence_error]),
+    "absolute error": (lambda confidence_weight: keras.losses.MeanAbsoluteError(), [quality_error]),
+    "level cross-entropy": (lambda confidence_weight: LevelCrossentropy(), [level_error]),
+}
 
 
-def make_metrics(outputs: int) -> list[Metric]:
-    """What is reported beside the loss, in levels."""
-    return {1: [quality_error], 2: [quality_error, confidence_error], 100: [level_error]}[outputs]
+def make_loss(name: str, confidence_weight: float) -> keras.losses.Loss:
+    """The loss of that name in LOSSES."""
+    return LOSSES[name][0](confidence_weight)
 
 
-def read_outputs(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
-    """Outputs [N, alpha] -> quality and confidence, 0-100, [N] each.
-
-    A regressor is equally sure of everything; a classifier's confidence is its largest probability, in percent.
-    """
-    if outputs.shape[1] == 2:
-        return outputs[:, 0], outputs[:, 1]
-    if outputs.shape[1] == 1:
-        return outputs[:, 0], np.full(len(outputs), MAX_QUALITY, np.float32)
-    return (np.argmax(outputs, axis=1) + 1).astype(np.float32), MAX_QUALITY * outputs.max(axis=1)
+def make_metrics(name: str) -> list[Metric]:
+    """What is reported beside the loss of that name, in levels."""
+    return LOSSES[name][1]

@@ -14,20 +14,42 @@ class KernelMuon(keras.optimizers.Muon):
 
     Keras's own Muon leaves 4-D kernels, here nearly all weights, to Adam. The first kernel, on three colours, and the
     head, which no batch normalisation keeps in range, stay with Adam: Muon's steps of constant size killed the head's
-    ReLUs before training left the constant answer.
+    ReLUs before training left the constant answer. Weight decay is Adam's for all variables; both are 0 here.
     """
 
-    def _should_use_adamw(self, variable: keras.Variable) -> bool:
-        return len(variable.shape) != 4 or variable.shape[2] == COLOURS or "head" in variable.path
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Make a momentum for each variable, and a velocity for each that is Adam's."""
+        if self.built:
+            return
+        # Not Muon's own, which gives every kernel a velocity.
+        super(keras.optimizers.Muon, self).build(variables)
+        self.momentums, self.adam_velocities = [], []
+        for variable in variables:
+            self.momentums.append(self.add_variable_from_reference(variable, name="momentum"))
+            adam = None if is_inner_kernel(variable) else self.add_variable_from_reference(variable, name="velocity")
+            self.adam_velocities.append(adam)
 
-    def _muon_update_step(
-        self, gradient: keras.KerasTensor, variable: keras.Variable, lr: keras.KerasTensor, m: keras.Variable
+    def update_step(
+        self, gradient: keras.KerasTensor, variable: keras.Variable, learning_rate: keras.KerasTensor
     ) -> None:
-        self.assign_add(m, ops.add(gradient, m * (self.momentum - 1)))
-        direction = ops.add(gradient, self.momentum * m)
+        """One step of one variable."""
+        # Keras's documentation for optimizers of one's own names this method, underscore or not.
+        index = self._get_variable_index(variable)
+        momentum = self.momentums[index]
+        if self.adam_velocities[index] is not None:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        self.assign_add(momentum, ops.add(gradient, momentum * (self.momentum - 1)))
+        direction = ops.add(gradient, self.momentum * momentum)
         matrix = ops.reshape(direction, (-1, variable.shape[-1]))
-        update = self.lr_adjust(ops.cast(lr, variable.dtype) * self.zeropower_via_newtonschulz5(matrix, self.ns_steps))
+        even = self.zeropower_via_newtonschulz5(matrix, self.ns_steps)
+        update = self.lr_adjust(ops.cast(learning_rate, variable.dtype) * even)
         self.assign_sub(variable, ops.reshape(update, variable.shape))
+
+
+def is_inner_kernel(variable: keras.Variable) -> bool:
+    """Whether a variable is a convolution kernel, but not the first one or the head's."""
+    return len(variable.shape) == 4 and variable.shape[2] != COLOURS and "head" not in variable.path
 
 
 def make_optimizer(

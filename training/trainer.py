@@ -1,9 +1,10 @@
 """train(config): patches in, weights out; checkpoints, resumes by itself, keeps to a time limit."""
 
 import json
+import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -11,12 +12,11 @@ from pathlib import Path
 import keras
 
 from q1net_core.errors import ConfigError
-from q1net_core.network.q1net import VARIANTS, build_model
-from q1net_core.network.weights import load_model, read_weights
-from q1net_core.patches import DEFAULT_PATCHES
+from q1net_core.network.predictor import load_model
+from q1net_core.network.variants import VARIANTS
+from q1net_core.network.weights import Card, read_card, read_weights, write_card
 from q1net_core.records import FusionRule
-from q1net_core.storage import write_bytes
-from training.calibration import ChosenRule, choose_rules
+from training.calibration import choose_rules
 from training.config import TrainConfig
 from training.data.photographs import Data, prefetch
 from training.losses import make_loss, make_metrics
@@ -26,16 +26,18 @@ from training.validation import (
     HISTORY,
     Validate,
     describe_rules,
-    is_stale,
-    mae_of,
-    predict_stacks,
+    predict_sets,
     read_history,
+    stops_early,
 )
+
+# What is known of a training's origin when it starts, kept in its folder.
+ORIGIN = "origin.json"
 
 # Dense where levels differ most, at both ends.
 CALIBRATION_LEVELS = (1, 2, 3, *range(5, 91, 5), 92, 94, 95, 96, 97, 98, 99, 100)
 # With a momentum of 0.9, what batch normalisation had learnt before counts for 1 % after so many batches.
-SETTLING_BATCHES = 40
+BATCH_NORM_BATCHES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +63,24 @@ def remove_kernel_means(model: keras.Model) -> None:
 def new_model(config: TrainConfig) -> keras.Model:
     """Compiled model of the config's variant, seeded: untrained, or with the weights it is to start from."""
     keras.utils.set_random_seed(config.seed)
-    model = build_model(VARIANTS[config.variant])
+    variant = VARIANTS[config.variant]
+    model = variant.architecture.build()
     if config.start_from is None:
         remove_kernel_means(model)
     else:
-        file = read_weights(config.start_from)
-        if VARIANTS[file.variant] != VARIANTS[config.variant]:
+        file = read_weights(config.start_from, codecs=None)
+        if file.network.architecture != variant.architecture:
             raise ConfigError(
                 f"start_from is {config.start_from!r}, weights of {file.variant}; expected the architecture of "
                 f"{config.variant}"
             )
         model.set_weights(load_model(file).get_weights())
-    outputs = VARIANTS[config.variant].alpha
     model.compile(
         optimizer=make_optimizer(
             config.optimizer, config.learning_rate, config.warmup_steps, config.steps, config.ema_momentum
         ),
-        loss=make_loss(outputs, config.confidence_weight),
-        metrics=make_metrics(outputs),
+        loss=make_loss(variant.loss, config.confidence_weight),
+        metrics=make_metrics(variant.loss),
     )
     return model
 
@@ -102,17 +104,48 @@ class TimeLimit(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def calibrate_weights(weights: Path, data: Data) -> list[ChosenRule]:
+def calibrate_weights(weights: str, data: Data) -> None:
     """Choose the fusion rules of finished weights on whole validation images at levels all over the scale.
 
-    Rewrites the card beside the weights; returns the rules, the best first.
+    The images are sampled as inference samples them. Rewrites the card beside ``weights``, the uri of a .keras file.
     """
-    stacks, truth = data.stacks(CALIBRATION_LEVELS, DEFAULT_PATCHES)
-    rules = choose_rules(*predict_stacks(keras.saving.load_model(weights, compile=False), stacks), truth)
-    card_path = weights.with_suffix(".json")
-    card = json.loads(card_path.read_text()) | describe_rules(rules)
-    write_bytes(str(card_path), (json.dumps(card, indent=2) + "\n").encode())
-    return rules
+    patch_sets, truth = data.inference_sets(CALIBRATION_LEVELS)
+    card = read_card(weights)
+    model = keras.saving.load_model(weights, compile=False)
+    rules = choose_rules(*predict_sets(model, card.variant, patch_sets), truth)
+    sampled = {"patches": patch_sets.shape[1], "positions": "uniform", "levels": sorted({int(t) for t in truth})}
+    write_card(replace(card, fusions=describe_rules(rules), calibration=sampled), weights)
+
+
+def describe_origin(config: TrainConfig, data: Data, folder: Path) -> Card:
+    """What the card of this training's weights says of their origin: pictures, codec, the weights it started from.
+
+    Raises:
+        ConfigError: the folder holds a training on other pictures.
+    """
+    stored = folder / ORIGIN
+    provenance = data.provenance()
+    if stored.exists():
+        card = Card.from_json(stored.read_text())
+        if (card.pictures, card.codec) != (provenance.pictures, provenance.codec):
+            raise ConfigError(
+                f"{folder} holds a training on other pictures or of another codec ({stored}); choose another --output, "
+                "or give the pictures it began with"
+            )
+        return card
+    start = config.start_from
+    if (folder / CHECKPOINT).exists():
+        # It began before origins were kept: nobody knows what these weights were then.
+        start = None
+    card = Card(
+        config.variant,
+        codec=provenance.codec,
+        codec_versions=provenance.codec_versions,
+        pictures=provenance.pictures,
+        start_sha256=None if start is None else read_weights(start, codecs=None).sha256,
+    )
+    stored.write_text(card.to_json())
+    return card
 
 
 def to_json(config: TrainConfig) -> str:
@@ -138,12 +171,15 @@ def start_or_resume(config: TrainConfig, folder: Path) -> keras.Model:
     return model
 
 
-def fit(model: keras.Model, config: TrainConfig, data: Data, folder: Path, time_limit: float | None) -> None:
+def fit(
+    model: keras.Model, config: TrainConfig, data: Data, folder: Path, card: Card, time_limit: float | None
+) -> None:
     """Train from the model's step to the end, to the limit, or until nothing becomes better."""
     altered = {name: data.altered(name, config.validation_patches) for name, _ in config.alterations}
-    clean = data.stacks(config.validation_levels, config.validation_patches)
-    settling = [] if config.ema_momentum is None else [p for p, _ in islice(data.batches(config, 0), SETTLING_BATCHES)]
-    callbacks: list[keras.callbacks.Callback] = [Validate(config, folder, clean, altered, settling)]
+    clean = data.patch_sets(config.validation_levels, config.validation_patches)
+    first = islice(data.batches(config, 0), 0 if config.ema_momentum is None else BATCH_NORM_BATCHES)
+    batches = [patches for patches, _ in first]
+    callbacks: list[keras.callbacks.Callback] = [Validate(config, folder, card, clean, altered, batches)]
     if find_spec("tensorboard") and find_spec("tensorflow"):
         callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
     if time_limit is not None:
@@ -166,19 +202,24 @@ def train(config: TrainConfig, data: Data, folder: Path, time_limit: float | Non
     Args:
         config: everything that decides the outcome.
         data: where patches and validation images come from.
-        folder: gets checkpoint.keras, history.jsonl, history.png, tensorboard/, the best weights and their card.
+        folder: gets checkpoint.keras, origin.json, history.jsonl, history.png, tensorboard/, the best weights and
+            their card.
         time_limit: seconds; None trains all steps.
 
     Raises:
-        ConfigError: no images, an impossible configuration, or a folder of another configuration.
+        ConfigError: no images, an impossible configuration, or a folder of another configuration or other pictures.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = start_or_resume(config, folder)
-    if int(model.optimizer.iterations) < config.steps and not is_stale(read_history(folder), config.patience):
-        fit(model, config, data, folder, time_limit)
+    card = describe_origin(config, data, folder)
+    if int(model.optimizer.iterations) < config.steps and not stops_early(read_history(folder), config.patience):
+        fit(model, config, data, folder, card, time_limit)
     rows = read_history(folder)
-    weights = folder / f"{config.variant}.keras"
-    if rows[-1]["step"] >= config.steps or is_stale(rows, config.patience):
-        best = calibrate_weights(weights, data)[0]
-        return TrainResult(rows[-1]["step"], True, best.mae, best.rule)
-    return TrainResult(rows[-1]["step"], False, min(map(mae_of, rows)), read_weights(str(weights)).rule())
+    weights = str(folder / f"{config.variant}.keras")
+    finished = rows[-1]["step"] >= config.steps or stops_early(rows, config.patience)
+    if finished and not read_card(weights).calibration:
+        calibrate_weights(weights, data)
+    card = read_card(weights)
+    best = card.rules[0]
+    mae = card.fusions[best.fusion]["val_mae"]
+    return TrainResult(rows[-1]["step"], finished, math.inf if mae is None else mae, best)

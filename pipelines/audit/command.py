@@ -25,7 +25,8 @@ from pipelines.transforms import EstimateImages
 from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import EstimatorSettings
-from q1net_core.network.weights import WeightsFile, load_model, packaged_variants, read_weights
+from q1net_core.network.predictor import load_model
+from q1net_core.network.weights import WeightsFile, packaged_variants, read_weights
 from q1net_core.records import FusionRule, ListedImage
 
 # Up to here people see every image on the screen; beyond, the summary.
@@ -69,11 +70,9 @@ class AuditImages(beam.PTransform):
         """One output, in no order."""
         on_accelerator = self.accelerator is not None
         handler = Q1NetHandler(self.settings.weights, self.weights.sha256, accelerator=on_accelerator)
-        return (
-            images
-            | "EstimateImages" >> EstimateImages(self.settings, self.rule, handler, self.accelerator, self.redistribute)
-            | "ToRow" >> beam.Map(to_row, self.stamp)
-        )
+        kind = self.weights.network.input
+        estimate = EstimateImages(self.settings, self.rule, handler, self.accelerator, self.redistribute, kind)
+        return images | "EstimateImages" >> estimate | "ToRow" >> beam.Map(to_row, self.stamp)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from q1net_core.metrics import QualityErrors
 from q1net_core.network.weights import WeightsFile, packaged_variants, read_weights
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import ListedImage
+from q1net_core.sampling import PATCHES
 
 
 def write_errors(
@@ -85,7 +86,12 @@ def read_estimators(config: EvaluateConfig) -> list[tuple[WeightsFile, Estimator
         EstimatorSettings(weights, config.fusion, config.threshold, config.patches, estimators=wanted, cascade=cascade)
         for weights in config.weights
     ]
-    return [(read_weights(settings.weights), settings) for settings in chosen]
+    found = [(read_weights(settings.weights), settings) for settings in chosen]
+    for file, _ in found:
+        if len(config.sizes) > 1 and file.network.input != PATCHES:
+            sees = file.network.input.sampler
+            raise ConfigError(f"{config.study} is about the number of patches; {file.variant} sees a {sees}")
+    return found
 
 
 def build(root: beam.Pipeline, config: EvaluateConfig, images: list[ListedImage]) -> beam.PCollection[str]:
@@ -104,17 +110,21 @@ def build(root: beam.Pipeline, config: EvaluateConfig, images: list[ListedImage]
     compressed = read.read | "Compress" >> beam.FlatMap(compress, config.levels, config.patches, *named)
     finished = [read.finished]
     if config.study == "stress" and config.estimator == "q1net":
-        patches = compressed | "SampleOnGrid" >> beam.FlatMap(steps.sample_on_grid, config.patches)
+        kind = estimators[0][0].network.input
+        samples = {kind: compressed | "SampleOnGrid" >> beam.FlatMap(steps.sample_on_grid, config.patches, kind)}
     elif len(config.sizes) == 1:
-        settings = estimators[0][1] if estimators else EstimatorSettings(estimators=ESTIMATORS["lattice"])
-        sampled = compressed | "SamplePatches" >> SamplePatches(settings)
-        patches = sampled.sampled
-        finished.append(sampled.finished)
+        chosen = {file.network.input: settings for file, settings in estimators}
+        samples = {}
+        # Once for all weights that see the same of an image.
+        for kind, settings in (chosen or {PATCHES: EstimatorSettings(estimators=ESTIMATORS["lattice"])}).items():
+            sampled = compressed | f"Sample {kind.sampler} {kind.size}" >> SamplePatches(settings, kind)
+            samples[kind] = sampled.sampled
+            finished.append(sampled.finished)
     else:
-        patches = compressed | "SampleSizes" >> beam.FlatMap(steps.sample_sizes, config.sizes)
+        samples = {PATCHES: compressed | "SampleSizes" >> beam.FlatMap(steps.sample_sizes, config.sizes)}
     accepted = finished | "Finished" >> beam.Flatten() | "Accept" >> beam.Map(steps.accept)
     measured = [
-        patches
+        samples[file.network.input]
         | f"EstimateQuality{number}" >> EstimateQuality(Q1NetHandler(source, file.sha256))
         | f"FusePredictions{number}" >> FusePredictions(rule)
         | f"Measure{number}" >> beam.Map(measure, number)

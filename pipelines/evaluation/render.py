@@ -14,8 +14,10 @@ from pipelines import text
 from pipelines.evaluation import figures, photoshop
 from q1net_core import storage
 from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches
-from q1net_core.network.weights import Q1Net, WeightsFile
-from q1net_core.patches import DEFAULT_PATCHES, PATCH
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.variants import VARIANTS
+from q1net_core.network.weights import WeightsFile
+from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import ImageInfo, ImagePatches, LatticeEstimate, ListedImage
 
 Row = dict[str, Any]
@@ -59,6 +61,8 @@ PUBLISHED_SIZES = (
     (576, 0.36, 0.37, 21),
 )
 TIMED_CALLS = 30
+# Height and width of the image that networks of whole images are timed with.
+TIMED_SIDE = 256
 
 
 def render_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -139,12 +143,13 @@ def publish_levels(output: str, metrics: Row) -> str:
 
 
 def time_estimate(file: WeightsFile, settings: EstimatorSettings) -> float:
-    """Milliseconds that one image's patches take through network and fusion: of 30 calls the fastest.
+    """Milliseconds that one image takes through network and fusion: of 30 calls the fastest.
 
-    The others say how busy the machine is. The network is called with exactly these patches, unpadded.
+    The others say how busy the machine is. A network of whole images is timed with one of 256 x 256 pixels.
     """
-    model, rule = Q1Net(file, settings.patches), settings.rule_of(file)
-    shape = (settings.patches, PATCH, PATCH, 3)
+    model, rule, kind = Predictor(file), settings.rule_of(file), file.network.input
+    side = kind.size or TIMED_SIDE
+    shape = (kind.most(settings.patches), side, side, 3)
     patches = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     batch = [ImagePatches(ListedImage("timed"), ImageInfo(), LatticeEstimate(), patches)]
     seconds = []
@@ -157,9 +162,7 @@ def time_estimate(file: WeightsFile, settings: EstimatorSettings) -> float:
 
 def count_parameters(variant: str) -> int:
     """Parameters of a variant's network."""
-    from q1net_core.network.q1net import VARIANTS, build_model
-
-    return int(build_model(VARIANTS[variant]).count_params())
+    return int(VARIANTS[variant].architecture.build().count_params())
 
 
 def measured_rows(metrics: Row, estimators: Sequence[tuple[WeightsFile, EstimatorSettings]]) -> Iterator[Row]:

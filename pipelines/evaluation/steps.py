@@ -17,6 +17,7 @@ from q1net_core.images.decode import decode
 from q1net_core.metrics import BANDS, LEVELS, QualityErrors
 from q1net_core.patches import sample_patches
 from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, LatticeEstimate, ListedImage, Status, UInt8Array
+from q1net_core.sampling import InputKind, sample
 
 # Which of the evaluation's weights, and how many patches per image.
 Case = tuple[int, int]
@@ -79,12 +80,12 @@ def sample_sizes(encoded: Encoded, sizes: tuple[int, ...]) -> Iterator[ImagePatc
         yield ImagePatches(label(encoded[0], patches=size), ImageInfo(), LatticeEstimate(), patches)
 
 
-def sample_on_grid(encoded: Encoded, patches: int) -> Iterator[ImagePatches]:
-    """A file whose label names its block grid, if one is left -> its patches on that grid."""
+def sample_on_grid(encoded: Encoded, patches: int, kind: InputKind) -> Iterator[ImagePatches]:
+    """A file whose label names its block grid, if one is left -> what a network sees of it on that grid."""
     pixels = read_pixels(encoded)
     x, y = read_label(encoded[0])["grid"] or (0, 0)
     with usable(encoded[0]):
-        yield ImagePatches(encoded[0], ImageInfo(), LatticeEstimate(), sample_patches(pixels, patches, (x, y)))
+        yield ImagePatches(encoded[0], ImageInfo(), LatticeEstimate(), sample(pixels, kind, patches, (x, y)))
 
 
 def to_errors(record: ImageRecord, weights: int) -> tuple[Case, QualityErrors]:

@@ -1,46 +1,17 @@
-"""Q1Net as data (ModelConfig, VARIANTS) and as a Keras model (build_model).
+"""Q1Net as a Keras model.
 
 Layer: keras; no beam, no pyarrow. Backend-neutral; no Lambda layers, so models load in Keras's safe mode.
 """
-
-from dataclasses import dataclass
 
 import keras
 from keras import layers
 
 from q1net_core.errors import ConfigError
+from q1net_core.network.variants import MAX_QUALITY
 from q1net_core.patches import PATCH
 
 # Six stages, in units of k channels; each shrinks the patch by its unpadded 3x3 convolution: 16 -> 4 pixels.
 STAGES = (1, 2, 4, 8, 4, 2)
-MAX_QUALITY = 100.0
-
-
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """Shape of a Q1Net: ``k`` channels in the first stage, ``alpha`` outputs, with or without bottleneck blocks.
-
-    alpha 2 gives (quality, confidence), 1 gives quality only, 100 gives one probability per quality level.
-    """
-
-    k: int = 8
-    alpha: int = 2
-    bottlenecks: bool = True
-
-    def __post_init__(self) -> None:
-        if self.k < 1 or self.alpha not in (1, 2, 100):
-            raise ConfigError(f"k is {self.k} and alpha is {self.alpha}; expected k >= 1 and alpha 1, 2 or 100")
-
-
-VARIANTS = {
-    "q1net-k8": ModelConfig(),
-    "q1net-k8-robust": ModelConfig(),
-    "q1net-k6": ModelConfig(k=6),
-    "q1net-k12": ModelConfig(k=12),
-    "q1net-no-bottleneck": ModelConfig(bottlenecks=False),
-    "q1net-regressor": ModelConfig(alpha=1),
-    "q1net-classifier": ModelConfig(alpha=100),
-}
 
 
 def convolve(x: keras.KerasTensor, channels: int, size: int, padding: str = "same") -> keras.KerasTensor:
@@ -56,24 +27,35 @@ def bottleneck(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
     return layers.ReLU()(layers.Add()([convolve(inner, channels, 1), x]))
 
 
-def build_model(config: ModelConfig) -> keras.Model:
-    """Untrained Q1Net: uint8 RGB [N, 16, 16, 3] -> float32 [N, alpha], quality and confidence on a 0-100 scale.
+def build_q1net(k: int = 8, alpha: int = 2, bottlenecks: bool = True) -> keras.Model:
+    """Untrained Q1Net: uint8 RGB [N, 16, 16, 3] -> float32 [N, alpha].
 
-    Source: Kim & Yang, BMVC 2021, figure 3; scaling of the pixels happens inside the graph.
+    Source: Kim & Yang, BMVC 2021, figure 3; the scaling of pixels happens inside the graph.
+
+    Args:
+        k: channels of the first stage.
+        alpha: number of outputs: 1 is quality, 2 are quality and confidence, all 0-100; 100 are probabilities of the
+            levels 1-100.
+        bottlenecks: whether each stage has a residual block.
+
+    Raises:
+        ConfigError: k or alpha is impossible.
     """
+    if k < 1 or alpha not in (1, 2, 100):
+        raise ConfigError(f"k is {k} and alpha is {alpha}; expected k >= 1 and alpha 1, 2 or 100")
     patches = keras.Input((PATCH, PATCH, 3), dtype="uint8", name="patches")
     x = layers.Rescaling(1 / 127.5, offset=-1.0)(patches)
     for stage in STAGES:
-        channels = stage * config.k
+        channels = stage * k
         x = layers.ReLU()(convolve(x, channels, 3, padding="valid"))
-        if config.bottlenecks:
+        if bottlenecks:
             x = bottleneck(x, channels)
-    x = layers.Conv2D(config.k, 3, padding="valid", activation="relu", name="head")(x)
+    x = layers.Conv2D(k, 3, padding="valid", activation="relu", name="head")(x)
     x = layers.GlobalAveragePooling2D()(x)
     # float32 whatever the precision policy: bfloat16 cannot tell level 99 from 99.5.
-    if config.alpha == 100:
+    if alpha == 100:
         outputs = layers.Dense(100, activation="softmax", dtype="float32")(x)
     else:
-        outputs = layers.Dense(config.alpha, activation="sigmoid", dtype="float32")(x)
+        outputs = layers.Dense(alpha, activation="sigmoid", dtype="float32")(x)
         outputs = layers.Rescaling(MAX_QUALITY, dtype="float32")(outputs)
     return keras.Model(patches, outputs, name="q1net")

@@ -1,43 +1,153 @@
-"""Variant name or weights file -> checked file -> loaded model.
+"""Variant name or weights file -> checked file; and the card that lies beside each, NAME.json beside NAME.keras.
 
-Layer: fsspec through storage; no beam, no pyarrow. Keras is imported with the first model, not with this module, so
-that whoever only starts a run on other machines needs no TensorFlow.
-
-Beside a weights file NAME.keras lies its card NAME.json: sha256, variant, fusion rules, and how it was trained.
+Layer: fsspec through storage; no beam, no pyarrow. Keras is imported where weights are written, never where they are
+read, so that whoever only starts a run on other machines needs no TensorFlow.
 """
 
 import json
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from q1net_core import storage
 from q1net_core.errors import ConfigError, ImageError, WeightsError
-from q1net_core.patches import PATCH
-from q1net_core.records import Float32Array, FusionRule, UInt8Array
+from q1net_core.network.variants import VARIANTS, Variant
+from q1net_core.records import FusionRule
 
 if TYPE_CHECKING:
     import keras
 
 PACKAGED = Path(__file__).parents[1] / "weights"
 MAX_WEIGHTS_BYTES = 64 << 20
-# One image's worth: on a CPU larger calls are slower, for they leave the cache; accelerators want more.
-PATCHES_PER_CALL = 256
+# Those whose levels are libjpeg's qualities 1-100: only of these is an answer a JPEG quality.
+LIBJPEG_CODECS = ("jpeg", "jpeg-422", "jpeg-444", "jpeg-grey")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is known of a weights file. Keys that this version does not know are kept in ``more``.
+
+    Args:
+        variant: a name in VARIANTS.
+        sha256: of the weights file.
+        codec: whose levels the network estimates, a name in ``codecs.base.CODECS``; cards without one are JPEG's.
+        codec_versions: the libraries that compressed the training pictures, by name.
+        pictures: of ``training`` and ``validation``: the number of ``files``, and the ``sha256`` of all of theirs.
+        start_sha256: of the weights that the training started from; None if it started untrained.
+        validation: figures of these weights on the validation pictures, by name.
+        trained: the training's configuration, and how far it came.
+        made_with: versions, by name.
+        calibration: how the pictures were sampled that chose ``fusions``.
+        fusions: of each fusion rule, the best first: ``threshold``, ``calibration``, figures.
+        intervals: how far answers may be off.
+        onnx_sha256: of the same network as an ONNX file.
+        more: all other keys.
+    """
+
+    variant: str
+    sha256: str = ""
+    codec: str = "jpeg"
+    codec_versions: Mapping[str, str] = field(default_factory=dict)
+    pictures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    start_sha256: str | None = None
+    validation: Mapping[str, Any] = field(default_factory=dict)
+    trained: Mapping[str, Any] = field(default_factory=dict)
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    fusions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    intervals: Mapping[str, Any] | None = None
+    onnx_sha256: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in (("variant", self.variant), ("sha256", self.sha256), ("codec", self.codec)):
+            if not isinstance(value, str):
+                raise TypeError(f"{name} is {value!r}, not a text")
+        _ = self.rules
+
+    @property
+    def rules(self) -> tuple[FusionRule, ...]:
+        """The fusion rules, the best first."""
+        return tuple(
+            FusionRule(name, float(rule["threshold"]), tuple((float(a), float(b)) for a, b in rule["calibration"]))
+            for name, rule in self.fusions.items()
+        )
+
+    @staticmethod
+    def from_json(text: str | bytes) -> "Card":
+        """What ``to_json`` wrote, or an older version; raises ValueError, KeyError or TypeError if it is no card."""
+        values = dict(json.loads(text))
+        known = {item.name for item in fields(Card)} - {"more"}
+        more = {name: value for name, value in values.items() if name not in known}
+        return Card(**{name: value for name, value in values.items() if name in known}, more=more)
+
+    def to_json(self) -> str:
+        """The card as it is stored; what it does not tell is left out."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "more"}
+        told = {name: value for name, value in values.items() if value not in (None, "", {})}
+        return json.dumps(told | dict(self.more), indent=2) + "\n"
+
+
+def card_uri(weights: str) -> str:
+    """Where the card of a .keras file lies."""
+    return weights.removesuffix(".keras") + ".json"
+
+
+def read_card(weights: str) -> Card:
+    """The card beside a .keras file.
+
+    Raises:
+        ImageError: it cannot be read.
+        WeightsError: it is no card.
+    """
+    uri = card_uri(weights)
+    content = storage.read_bytes(uri, MAX_WEIGHTS_BYTES)
+    try:
+        card = Card.from_json(content)
+        if not (card.sha256 and card.fusions):
+            raise KeyError("sha256" if card.fusions else "fusions")
+        return card
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"weights card {uri} is not usable ({error!r}); expected JSON with variant, sha256 and fusions, "
+            "as the trainer writes it"
+        ) from error
+
+
+def write_card(card: Card, weights: str) -> None:
+    """Write the card beside a .keras file."""
+    storage.write_bytes(card_uri(weights), card.to_json().encode())
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Verified weights: the file's ``content``, its sha256 and variant, and its fusion rules, the best first."""
+    """Verified weights: the file's ``content`` and its ``card``."""
 
-    variant: str
     content: bytes
-    sha256: str
-    rules: tuple[FusionRule, ...]
+    card: Card
+
+    @property
+    def variant(self) -> str:
+        """Name of the variant, a key of VARIANTS."""
+        return self.card.variant
+
+    @property
+    def network(self) -> Variant:
+        """The variant itself: architecture, kind of input, meaning of the outputs."""
+        return VARIANTS[self.card.variant]
+
+    @property
+    def sha256(self) -> str:
+        """Of the content."""
+        return self.card.sha256
+
+    @property
+    def rules(self) -> tuple[FusionRule, ...]:
+        """The fusion rules, the best first."""
+        return self.card.rules
 
     def rule(self, fusion: str | None = None) -> FusionRule:
         """The best fusion rule, or the one of that name; raises ConfigError if none was chosen for these weights."""
@@ -50,130 +160,70 @@ class WeightsFile:
 
 def packaged_variants() -> list[str]:
     """Names of the variants whose weights come with the package."""
-    return sorted(path.stem for path in PACKAGED.glob("*.keras"))
+    return sorted(name for name, variant in VARIANTS.items() if packaged_file(variant).exists())
 
 
-def read_weights(source: str) -> WeightsFile:
+def packaged_file(variant: Variant) -> Path:
+    """Where the packaged weights of a variant would lie."""
+    return PACKAGED / f"{variant.weights}.keras"
+
+
+def find_weights(source: str) -> str:
+    """The URI of the .keras file that a variant's name or a URI means; raises WeightsError if it means none."""
+    if source in packaged_variants():
+        return str(packaged_file(VARIANTS[source]))
+    if source.endswith(".keras"):
+        return source
+    lacking = " (a variant, but none are packaged for it)" if source in VARIANTS else ""
+    raise WeightsError(
+        f"weights are {source!r}{lacking}; expected the URI of a .keras file or one of: "
+        f"{', '.join(packaged_variants())}"
+    )
+
+
+def read_weights(source: str, codecs: Collection[str] | None = LIBJPEG_CODECS) -> WeightsFile:
     """Weights by variant name, or by the URI of a .keras file with its card beside it.
 
+    Args:
+        source: name or URI.
+        codecs: those whose levels may be estimated; None allows any.
+
     Raises:
-        WeightsError: no such file or card, or the content does not have the sha256 that the card names.
+        WeightsError: no such file or card, the content does not have the sha256 that the card names, nobody knows the
+            variant, or the levels are those of another codec.
     """
-    if source in packaged_variants():
-        source = str(PACKAGED / f"{source}.keras")
-    elif not source.endswith(".keras"):
-        raise WeightsError(
-            f"weights are {source!r}; expected the URI of a .keras file or one of: {', '.join(packaged_variants())}"
-        )
-    card_uri = source.removesuffix(".keras") + ".json"
+    uri = find_weights(source)
     try:
-        content = storage.read_bytes(source, MAX_WEIGHTS_BYTES)
-        card = json.loads(storage.read_bytes(card_uri, MAX_WEIGHTS_BYTES))
-        variant, digest = str(card["variant"]), str(card["sha256"])
-        rules = tuple(
-            FusionRule(str(name), float(rule["threshold"]), tuple((float(a), float(b)) for a, b in rule["calibration"]))
-            for name, rule in card["fusions"].items()
-        )
+        content, card = storage.read_bytes(uri, MAX_WEIGHTS_BYTES), read_card(uri)
     except ImageError as error:
         raise WeightsError(
-            f"weights {source} cannot be used: {error}; expected a .keras file and {card_uri}"
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(
-            f"weights card {card_uri} is not usable ({error!r}); expected JSON with variant, sha256 and fusions, "
-            "as the trainer writes it"
+            f"weights {uri} cannot be used: {error}; expected a .keras file and {card_uri(uri)}"
         ) from error
     actual = sha256(content).hexdigest()
-    if actual != digest:
+    if actual != card.sha256:
         raise WeightsError(
-            f"weights {source} have sha256 {actual}; its card says {digest}. The file is damaged or from another "
+            f"weights {uri} have sha256 {actual}; its card says {card.sha256}. The file is damaged or from another "
             "training: fetch both files again"
         )
-    return WeightsFile(variant, content, digest, rules)
-
-
-class Q1Net:
-    """A loaded model: ``predict`` maps patches to qualities and confidences. Safe to share between threads.
-
-    Every call of the model has ``patches_per_call`` patches, the last one padded: one traced graph, and predictions
-    that do not depend on which images share a batch.
-    """
-
-    def __init__(self, weights: WeightsFile, patches_per_call: int = PATCHES_PER_CALL) -> None:
-        self.weights = weights
-        self.patches_per_call = patches_per_call
-        self._call = compile_inference(load_model(weights))
-        # Traces here, once, so that no two threads do it at the same time later.
-        self._call(np.zeros((patches_per_call, PATCH, PATCH, 3), np.uint8))
-
-    def predict(self, patches: UInt8Array) -> tuple[Float32Array, Float32Array]:
-        """Patches uint8 [N, 16, 16, 3] -> quality and confidence, float32 [N] each, 0-100."""
-        size = self.patches_per_call
-        padded = np.pad(patches, ((0, -len(patches) % size), (0, 0), (0, 0), (0, 0)))
-        calls = [self._call(padded[start : start + size]) for start in range(0, len(padded), size)]
-        outputs = np.concatenate([np.asarray(call) for call in calls])[: len(patches)]
-        return outputs[:, 0], outputs[:, 1]
-
-
-def compile_inference(model: "keras.Model") -> Callable[[UInt8Array], Any]:
-    """The model as a compiled function of one batch, callable from several threads at once."""
-    import keras
-
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return cast(Callable[[UInt8Array], Any], tf.function(lambda patches: model(patches, training=False)))
-    if backend == "jax":
-        import jax
-
-        trainable = [variable.value for variable in model.trainable_variables]
-        fixed = [variable.value for variable in model.non_trainable_variables]
-        compiled = jax.jit(lambda patches: model.stateless_call(trainable, fixed, patches, training=False)[0])
-        return cast(Callable[[UInt8Array], Any], compiled)
-    raise WeightsError(f"Keras backend is {backend!r}; expected tensorflow or jax (environment variable KERAS_BACKEND)")
-
-
-def load_model(weights: WeightsFile) -> "keras.Model":
-    """The Keras model of a weights file, in Keras's safe mode, compared with the architecture its card names.
-
-    Raises:
-        WeightsError: the file is not a Keras model, or is not this variant's, or nobody knows the variant.
-    """
-    import keras
-
-    from q1net_core.network.q1net import VARIANTS, build_model
-
-    if weights.variant not in VARIANTS:
-        raise WeightsError(f"weights card names variant {weights.variant!r}; expected one of {', '.join(VARIANTS)}")
-    if VARIANTS[weights.variant].alpha != 2:
-        raise WeightsError(f"variant {weights.variant!r} has no confidence output; expected one with alpha 2")
-    with tempfile.NamedTemporaryFile(suffix=".keras") as file:
-        file.write(weights.content)
-        file.flush()
-        try:
-            model = keras.saving.load_model(file.name, compile=False, safe_mode=True)
-        except Exception as error:  # Keras raises whatever the broken file provokes
-            raise WeightsError(f"weights of {weights.variant} are not a Keras model: {error}") from error
-    expected = [tuple(array.shape) for array in build_model(VARIANTS[weights.variant]).get_weights()]
-    if [tuple(array.shape) for array in model.get_weights()] != expected:
+    if card.variant not in VARIANTS:
         raise WeightsError(
-            f"weights file holds a model of {model.count_params()} parameters that is not the variant "
-            f"{weights.variant!r} which its card names"
+            f"card of weights {uri} names variant {card.variant!r}; expected one of {', '.join(VARIANTS)}"
         )
-    return model
+    if codecs is not None and card.codec not in codecs:
+        raise WeightsError(
+            f"weights {uri} estimate levels of the codec {card.codec!r}, which are no JPEG quality; expected weights "
+            f"for one of {', '.join(codecs)}"
+        )
+    return WeightsFile(content, card)
 
 
-def write_weights(model: "keras.Model", uri: str, card: dict[str, object]) -> None:
+def write_weights(model: "keras.Model", uri: str, card: Card) -> None:
     """Save a model without its optimizer as ``uri`` (.keras), and beside it its card, completed by the sha256."""
-    from q1net_core.network.q1net import VARIANTS, build_model
-
-    bare = build_model(VARIANTS[str(card["variant"])])
+    bare = VARIANTS[card.variant].architecture.build()
     bare.set_weights(model.get_weights())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         bare.save(path)
         content = path.read_bytes()
     storage.write_bytes(uri, content)
-    text = json.dumps(card | {"sha256": sha256(content).hexdigest()}, indent=2) + "\n"
-    storage.write_bytes(uri.removesuffix(".keras") + ".json", text.encode())
+    write_card(replace(card, sha256=sha256(content).hexdigest()), uri)

@@ -21,7 +21,7 @@ from q1net_core.codecs.table import CODECS
 from q1net_core.estimator import ESTIMATORS
 from q1net_core.jpeg.header import HEADER_MATCHES
 from q1net_core.lattice.dictionary import known_tables
-from q1net_core.network.q1net import VARIANTS
+from q1net_core.network.variants import VARIANTS
 from q1net_core.records import Status, Verdict
 from training import __main__ as train
 
@@ -170,7 +170,9 @@ def test_documented_commands_are_the_commands() -> None:
 def test_trainable_variants_are_documented() -> None:
     documented = re.search(r"\| `--variant NAME` \| (.*?) \|", PAGES["train"])
     assert documented is not None
-    assert set(re.findall(r"`([\w-]+)`", documented[1])) == {name for name, c in VARIANTS.items() if c.alpha == 2}
+    assert set(re.findall(r"`([\w-]+)`", documented[1])) == {
+        name for name, variant in VARIANTS.items() if variant.loss == "confidence aware"
+    }
 
 
 @pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", *(f"docs/{name}.md" for name in PAGES)])

@@ -90,9 +90,9 @@ def test_only_storage_knows_fsspec() -> None:
 
 def test_keras_is_for_models_and_training() -> None:
     core = {module for module in MODULES if module.startswith("q1net_core")}
-    assert core & importers("keras") == {"q1net_core.network.q1net", "q1net_core.network.weights"}
+    assert core & importers("keras") == {"q1net_core.network.q1net", "q1net_core.network.predictor"}
     assert core & importers("keras", inside_functions=False) == {"q1net_core.network.q1net"}
-    assert core & (importers("tensorflow") | importers("jax")) == {"q1net_core.network.weights"}
+    assert core & (importers("tensorflow") | importers("jax")) == {"q1net_core.network.predictor"}
     for framework in FRAMEWORKS:
         at_the_top = importers(framework, inside_functions=False)
         assert not any(module.startswith("pipelines") for module in at_the_top)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from q1net_core.estimator import EstimatorSettings, estimate_image
-from q1net_core.network.weights import PACKAGED, Q1Net, packaged_variants, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import PACKAGED, packaged_variants, read_weights
 from q1net_core.records import Answer, ImageRecord, ListedImage, Status, Verdict
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "photographs"
@@ -16,7 +17,7 @@ TRUTH = list(csv.DictReader((PHOTOGRAPHS / "truth.csv").read_text().splitlines()
 @pytest.fixture(scope="module")
 def records() -> dict[str, ImageRecord]:
     weights = read_weights("q1net-k8")
-    model, settings, rule = Q1Net(weights), EstimatorSettings(), weights.rule()
+    model, settings, rule = Predictor(weights), EstimatorSettings(), weights.rule()
     return {
         row["file"]: estimate_image(ListedImage(str(PHOTOGRAPHS / row["file"])), model, settings, rule) for row in TRUTH
     }

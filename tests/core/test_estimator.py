@@ -3,6 +3,7 @@
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from q1net_core.estimator import (
     estimate_image,
     fuse_predictions,
     predict_patches,
+    predict_together,
     read_image,
     sample_image,
 )
@@ -207,16 +209,24 @@ def test_size_from_the_store_is_kept() -> None:
     assert sample_image(ListedImage("a"), encoded, SETTINGS).image.size_bytes == len(encoded)
 
 
-def test_predictions_split_back_by_image() -> None:
+@pytest.mark.parametrize(("predict", "calls"), [(predict_patches, 3), (predict_together, 1)])
+def test_predictions_split_back_by_image(predict: Any, calls: int) -> None:
     model = FakeModel()
     batch = [make_patches("a", [1, 2, 3]), make_patches("b", [4]), make_patches("c", [5, 6, 7, 8, 9])]
-    predicted = predict_patches(model, batch)
-    assert model.calls == 1
+    predicted = predict(model, batch)
+    assert model.calls == calls
     assert [item.image.uri for item in predicted] == ["a", "b", "c"]
     assert [item.info.width for item in predicted] == [3, 1, 5]
     assert [item.quality.tolist() for item in predicted] == [[1, 2, 3], [4], [5, 6, 7, 8, 9]]
     assert [item.confidence.tolist() for item in predicted] == [[41, 42, 43], [44], [45, 46, 47, 48, 49]]
-    assert predict_patches(model, []) == []
+    assert predict(model, []) == []
+
+
+def test_images_of_several_sizes_are_no_one_call() -> None:
+    model = FakeModel()
+    batch = [replace(make_patches("a", [1]), patches=np.full((1, side, 9, 3), side, np.uint8)) for side in (7, 8, 7)]
+    assert [item.quality.tolist() for item in predict_together(model, batch)] == [[7], [8], [7]]
+    assert model.calls == 3
 
 
 def test_no_confident_patch_is_ok_without_an_estimate() -> None:

@@ -15,7 +15,8 @@ from pipelines import export
 from pipelines.cli import main
 from pipelines.runtime.quiet import keep_quiet
 from q1net_core import storage
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 
 
 @pytest.mark.parametrize("name", export.FORMATS)
@@ -34,7 +35,7 @@ def test_an_export_predicts_like_its_original(
     with keep_quiet():
         predict = export.FORMATS[name][1](output)
     patches = np.random.default_rng(1).integers(0, 256, (5, 16, 16, 3), np.uint8)
-    quality, confidence = Q1Net(read_weights(weights_uri)).predict(patches)
+    quality, confidence = Predictor(read_weights(weights_uri)).predict(patches)
     answers = predict(patches)
     assert answers.shape == (5, 2)
     assert answers == pytest.approx(np.stack([quality, confidence], 1), abs=export.TOLERANCE)
@@ -44,7 +45,7 @@ def test_an_export_predicts_like_its_original(
 
 def test_exports_are_checked_with_patches_of_the_photographs() -> None:
     patches = export.read_patches()
-    assert len(patches) == sum(export.CHECKED_CALLS) == 192
+    assert len(patches) == sum(export.CHECKED_PATCHES) == 192
     mosaic = patches.reshape(12, 16, 16, 16, 3).swapaxes(1, 2).reshape(12 * 16, 16 * 16, 3)
     np.testing.assert_array_equal(mosaic, make_mosaic())
 

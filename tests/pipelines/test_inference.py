@@ -6,14 +6,13 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipelines.inference import ACCELERATOR_IMAGES_PER_BATCH, IMAGES_PER_BATCH, Q1NetHandler
 from pipelines.runtime.counters import tally
 from q1net_core.errors import WeightsError
 from q1net_core.estimator import PatchModel
-from q1net_core.network.weights import PATCHES_PER_CALL, Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 from q1net_core.records import Float32Array, ImageInfo, ImagePatches, LatticeEstimate, ListedImage, UInt8Array
 
 SIZES = (1, 16, 256, 100, 300, 9)
@@ -34,19 +33,19 @@ def images() -> list[ImagePatches]:
     generator = np.random.default_rng(1)
     return [
         ImagePatches(
-            ListedImage(f"{place}.jpg"),
-            ImageInfo(width=place),
+            ListedImage(f"{number}.jpg"),
+            ImageInfo(width=number),
             LatticeEstimate(),
             generator.integers(0, 256, (size, 16, 16, 3), np.uint8),
         )
-        for place, size in enumerate(SIZES)
+        for number, size in enumerate(SIZES)
     ]
 
 
 def test_the_handler_loads_the_pinned_weights_only(weights_uri: str, model: PatchModel) -> None:
-    assert isinstance(model, Q1Net)
+    assert isinstance(model, Predictor)
     assert model.weights == read_weights(weights_uri)
-    assert model.patches_per_call == PATCHES_PER_CALL
+    assert model.largest_call == 256
     with pytest.raises(WeightsError, match=f"{model.weights.sha256} on this worker; the run was started with 0000"):
         Q1NetHandler(weights_uri, "0000").load_model()
 
@@ -61,6 +60,7 @@ def test_the_handler_is_small_and_survives_pickling(handler: Q1NetHandler, model
 def test_batches_are_small_on_cpus_and_large_on_accelerators(handler: Q1NetHandler) -> None:
     assert handler.batch_elements_kwargs()["max_batch_size"] == IMAGES_PER_BATCH
     large = Q1NetHandler(handler.weights, handler.sha256, accelerator=True)
+    assert large.load_model().largest_call == 256 * ACCELERATOR_IMAGES_PER_BATCH
     assert large.batch_elements_kwargs()["max_batch_size"] == ACCELERATOR_IMAGES_PER_BATCH > IMAGES_PER_BATCH
 
 
@@ -92,17 +92,50 @@ def test_images_come_back_in_order_with_one_prediction_per_patch(
     assert len({float(value) for item in predictions for value in item.quality}) > sum(SIZES) / 2
 
 
-@settings(max_examples=4, deadline=None)
-@given(order=st.permutations(range(len(SIZES))), cut=st.integers(0, len(SIZES)))
-def test_predictions_do_not_depend_on_the_batch(
-    handler: Q1NetHandler, model: PatchModel, images: list[ImagePatches], order: list[int], cut: int
+class Recorder:
+    """A model that keeps what it is called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[UInt8Array] = []
+
+    def predict(self, patches: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        self.calls.append(patches)
+        return np.zeros(len(patches), np.float32), np.zeros(len(patches), np.float32)
+
+
+ORDERS = [[0, 1, 2, 3, 4, 5], [5, 3, 1, 0, 2, 4], [2], [4, 4]]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_on_a_cpu_each_image_is_a_call_whatever_its_batch(
+    handler: Q1NetHandler, images: list[ImagePatches], order: list[int]
 ) -> None:
-    alone = [next(iter(handler.run_inference([item], model))) for item in images]
-    for batch in (order[:cut], order[cut:]):
-        for place, found in zip(batch, handler.run_inference([images[place] for place in batch], model), strict=True):
-            assert found.image == images[place].image
-            np.testing.assert_array_equal(found.quality, alone[place].quality)
-            np.testing.assert_array_equal(found.confidence, alone[place].confidence)
+    recorder = Recorder()
+    list(handler.run_inference([images[number] for number in order], recorder))
+    assert len(recorder.calls) == len(order)
+    for number, call in zip(order, recorder.calls, strict=True):
+        assert np.array_equal(call, images[number].patches)
+
+
+def test_on_an_accelerator_a_batch_is_one_call(handler: Q1NetHandler, images: list[ImagePatches]) -> None:
+    recorder = Recorder()
+    large = Q1NetHandler(handler.weights, handler.sha256, accelerator=True)
+    found = list(large.run_inference(images, recorder))
+    assert [len(item.quality) for item in found] == list(SIZES)
+    assert [len(call) for call in recorder.calls] == [sum(SIZES)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("accelerator", [False, True])
+def test_predictions_hardly_depend_on_the_batch(
+    accelerator: bool, order: list[int], handler: Q1NetHandler, model: PatchModel, images: list[ImagePatches]
+) -> None:
+    any_handler = Q1NetHandler(handler.weights, handler.sha256, accelerator)
+    for number, found in zip(order, any_handler.run_inference([images[n] for n in order], model), strict=True):
+        (alone,) = handler.run_inference([images[number]], model)
+        assert found.image == images[number].image
+        np.testing.assert_allclose(found.quality, alone.quality, rtol=0, atol=1e-3)
+        np.testing.assert_allclose(found.confidence, alone.confidence, rtol=0, atol=1e-3)
 
 
 def test_patches_and_time_are_counted(handler: Q1NetHandler, images: list[ImagePatches]) -> None:

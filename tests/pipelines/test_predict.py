@@ -13,7 +13,8 @@ from pipelines.predict import to_line
 from q1net_core.errors import ImageError
 from q1net_core.estimator import EstimatorSettings, estimate_image, finish
 from q1net_core.images.decode import decode
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 from q1net_core.overlay import LEGEND_HEIGHT, draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
 from q1net_core.records import Estimate, ImageInfo, LatticeEstimate, ListedImage, Status
@@ -39,7 +40,7 @@ def test_json_lines_are_the_rows_of_an_audit(
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [list(row) for row in rows] == [AUDIT_SCHEMA.names] * 2
     weights = read_weights(weights_uri)
-    model, settings, rule = Q1Net(weights), EstimatorSettings(), weights.rule()
+    model, settings, rule = Predictor(weights), EstimatorSettings(), weights.rule()
     for row, name in zip(rows, ("b.jpg", "a.jpg"), strict=True):
         (image,) = list_images(f"{folder}/{name}")
         expected = to_row(estimate_image(image, model, settings, rule), Stamp(weights.variant, weights.sha256))
@@ -104,7 +105,7 @@ def test_the_overlay_shows_the_patches_on_the_grid_that_was_found(folder: Path, 
     assert main(["predict", str(path), "--overlay", str(out), "--weights", weights_uri]) == 0
     pixels, weights = decode(path.read_bytes()).pixels, read_weights(weights_uri)
     rule = weights.rule()
-    quality, confidence = Q1Net(weights).predict(sample_patches(pixels, grid=(5, 3)))
+    quality, confidence = Predictor(weights).predict(sample_patches(pixels, grid=(5, 3)))
     blocks = sample_blocks(*pixels.shape[:2], grid=(5, 3))
     expected = draw_overlay(pixels, blocks, quality, confidence, rule.threshold)
     assert np.array_equal(np.asarray(Image.open(out)), expected)

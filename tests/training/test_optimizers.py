@@ -8,7 +8,6 @@ import tensorflow as tf
 from training.optimizers import KernelMuon, make_optimizer
 
 
-# Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
 def step_muon(shape: tuple[int, ...], gradient: np.ndarray) -> np.ndarray:
     """Change of a variable by the first step of Muon."""
     variable = keras.Variable(np.zeros(shape, np.float32))

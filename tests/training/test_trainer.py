@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,18 +18,18 @@ from pictures import make_picture
 from PIL import Image
 
 from pipelines.shards import command as shards
-from q1net_core.errors import ConfigError
-from q1net_core.network.weights import Q1Net, load_model, read_weights
+from q1net_core.errors import ConfigError, WeightsError
+from q1net_core.network.predictor import Predictor, load_model
+from q1net_core.network.weights import read_card, read_weights
 from q1net_core.records import FusionRule
 from training import __main__ as command
 from training import validation
 from training.calibration import ChosenRule
 from training.config import PRESETS, TrainConfig, preset
 from training.data.photographs import image_data
-from training.trainer import TrainResult, new_model, train
-from training.validation import averaged, is_stale, mae_of, read_history
+from training.trainer import CALIBRATION_LEVELS, TrainResult, new_model, train
+from training.validation import averaged, mae_of, read_history, stops_early
 
-# Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
 # All that a resumed training has to bring along: momenta, averages, the step for growth and schedule.
 SMOKE = preset(
     "smoke",
@@ -79,7 +81,7 @@ def test_smoke_run_leaves_checkpoint_history_and_usable_weights(uninterrupted: t
         assert len(set(plot.convert("RGB").tobytes())) > 10
     weights = read_weights(str(folder / "q1net-no-bottleneck.keras"))
     assert (weights.variant, weights.rule()) == ("q1net-no-bottleneck", result.best_rule)
-    quality, _ = Q1Net(weights, patches_per_call=4).predict(np.zeros((1, 16, 16, 3), np.uint8))
+    quality, _ = Predictor(weights).predict(np.zeros((1, 16, 16, 3), np.uint8))
     assert 0 <= quality[0] <= 100
     assert int(keras.saving.load_model(folder / "checkpoint.keras").optimizer.iterations) == 6
 
@@ -95,6 +97,27 @@ def test_card_tells_how_the_weights_were_made(uninterrupted: tuple[Path, TrainRe
     assert card["validation"] == {name: best[name] for name in ("val_mae", "val_answered", "val_patch_mae")}
     assert card["fusions"][result.best_rule.fusion]["threshold"] == result.best_rule.threshold
     assert card["made_with"]["backend"] == keras.backend.backend()
+    assert (card["codec"], set(card["codec_versions"])) == ("jpeg", {"pillow", "libjpeg_turbo"})
+    assert card["calibration"] == {"patches": 36, "positions": "uniform", "levels": list(CALIBRATION_LEVELS)}
+    assert "start_sha256" not in card
+
+
+def hash_by_hand(folder: Path) -> dict[str, Any]:
+    digests = sorted(sha256(path.read_bytes()).hexdigest() for path in folder.iterdir())
+    return {"files": len(digests), "sha256": sha256("\n".join(digests).encode()).hexdigest()}
+
+
+def test_card_names_pictures_by_their_content(uninterrupted: tuple[Path, TrainResult], images: Path) -> None:
+    card = read_card(str(uninterrupted[0] / "q1net-no-bottleneck.keras"))
+    assert card.pictures == {"training": hash_by_hand(images / "train"), "validation": hash_by_hand(images / "valid")}
+
+
+def test_training_does_not_go_on_with_other_pictures(images: Path, tmp_path: Path) -> None:
+    shutil.copytree(images, tmp_path / "images")
+    assert not run(SMOKE, tmp_path / "images", tmp_path / "out", time_limit=0).finished
+    Image.fromarray(make_picture(9, 64, 64)).save(tmp_path / "images" / "train" / "0.png")
+    with pytest.raises(ConfigError, match=r"training on other pictures or of another codec .*origin\.json"):
+        run(SMOKE, tmp_path / "images", tmp_path / "out")
 
 
 def test_resumed_run_equals_an_uninterrupted_one(
@@ -103,12 +126,18 @@ def test_resumed_run_equals_an_uninterrupted_one(
     folder, expected = uninterrupted
     first = run(SMOKE, images, tmp_path, time_limit=0)
     assert (first.steps, first.finished) == (3, False)
-    assert run(SMOKE, images, tmp_path, time_limit=600) == expected
-    assert read_history(tmp_path) == read_history(folder)
+    resumed = run(SMOKE, images, tmp_path, time_limit=600)
+    assert (resumed.steps, resumed.finished) == (expected.steps, expected.finished)
+    # The same but for what the order of adding may change, which some processors do not keep from run to run.
+    for row, other in zip(read_history(tmp_path), read_history(folder), strict=True):
+        assert row.keys() == other.keys()
+        assert {name: row[name] for name in ("step", "loss", "val_patch_mae")} == pytest.approx(
+            {name: other[name] for name in ("step", "loss", "val_patch_mae")}, rel=1e-2
+        )
     models = [keras.saving.load_model(path / "checkpoint.keras") for path in (folder, tmp_path)]
     states = [model.get_weights() + [np.array(v) for v in model.optimizer.variables] for model in models]
     for one, other in zip(*states, strict=True):
-        assert np.array_equal(one, other)
+        assert np.linalg.norm(one - other) <= 1e-2 * np.linalg.norm(one) + 1e-6
 
 
 def test_finished_run_does_nothing_more(uninterrupted: tuple[Path, TrainResult], images: Path) -> None:
@@ -143,6 +172,8 @@ def test_training_on_altered_places_starts_from_other_weights_and_reports_each_a
     config = replace(PLAIN, start_from=start, alterations=alterations)
     assert np.array_equal(new_model(config).get_weights()[0], load_model(read_weights(start)).get_weights()[0])
     assert run(config, images, tmp_path).finished
+    card = read_card(str(tmp_path / "q1net-no-bottleneck.keras"))
+    assert card.start_sha256 == read_weights(start).sha256
     (row,) = read_history(tmp_path)
     names = {f"val_{name}_mae" for name, _ in alterations}
     assert {name for name in row if name.startswith("val_")} == names | {"val_mae", "val_answered", "val_patch_mae"}
@@ -180,24 +211,25 @@ def test_the_weights_kept_are_the_averaged_ones(uninterrupted: tuple[Path, Train
     checkpoint = keras.saving.load_model(folder / "checkpoint.keras")
     kept = load_model(read_weights(str(folder / "q1net-no-bottleneck.keras"))).get_weights()
     assert json.loads((folder / "q1net-no-bottleneck.json").read_text())["trained"]["step"] == 6
-    averages = [np.array(value) for value in checkpoint.optimizer._model_variables_moving_average]
-    places = {variable.path: index for index, variable in enumerate(checkpoint.variables)}
-    for variable, average in zip(checkpoint.trainable_variables, averages, strict=True):
-        assert np.array_equal(kept[places[variable.path]], average)
-        assert not np.array_equal(np.array(variable), average)
+    before = checkpoint.get_weights()
+    checkpoint.optimizer.finalize_variable_values(checkpoint.trainable_variables)
+    for index, variable in enumerate(checkpoint.variables):
+        if variable.trainable:
+            assert np.array_equal(kept[index], np.array(variable))
+            assert not np.array_equal(kept[index], before[index])
 
 
 def test_averaged_weights_get_statistics_of_their_own_and_the_model_its_weights_back(images: Path) -> None:
     model = new_model(SMOKE)
     data = image_data(str(images / "train"), str(images / "valid"))
     batches = list(islice(data.batches(SMOKE, 0), 3))
-    for patches, levels in batches:
-        model.train_on_batch(patches, levels)
+    for batch in batches:
+        model.train_on_batch(*batch)
     before = model.get_weights()
-    settling = [patches for patches, _ in batches]
-    with averaged(model, settling):
+    patches = [patches for patches, _ in batches]
+    with averaged(model, patches):
         once = model.get_weights()
-    with averaged(model, settling * 20):
+    with averaged(model, patches * 20):
         settled = model.get_weights()
     for value, again in zip(before, model.get_weights(), strict=True):
         assert np.array_equal(value, again)
@@ -206,7 +238,7 @@ def test_averaged_weights_get_statistics_of_their_own_and_the_model_its_weights_
         assert np.array_equal(once[index], settled[index]) == variable.trainable
     assert statistics
     plain = new_model(PLAIN)
-    with averaged(plain, settling):
+    with averaged(plain, patches):
         assert all(
             np.array_equal(a, b) for a, b in zip(plain.get_weights(), new_model(PLAIN).get_weights(), strict=True)
         )
@@ -218,16 +250,16 @@ def history(*errors: float | None) -> list[dict[str, Any]]:
     ]
 
 
-def test_training_is_stale_when_the_best_validation_is_long_ago() -> None:
-    assert is_stale(history(5, 4, 4.5, 4), 2)
-    assert not is_stale(history(5, 4, 4.5), 2)
-    assert not is_stale(history(5, 4, 4.5, 3.9), 2)
-    assert not is_stale(history(5, 6, 7, 8), None)
-    assert not is_stale(history(None, None, None), 1)
-    assert not is_stale([], 1)
+def test_training_stops_when_the_best_validation_is_long_ago() -> None:
+    assert stops_early(history(5, 4, 4.5, 4), 2)
+    assert not stops_early(history(5, 4, 4.5), 2)
+    assert not stops_early(history(5, 4, 4.5, 3.9), 2)
+    assert not stops_early(history(5, 6, 7, 8), None)
+    assert not stops_early(history(None, None, None), 1)
+    assert not stops_early([], 1)
 
 
-def test_stale_training_ends_and_stays_ended(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_that_stopped_early_stays_ended(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors = iter([5.0, 4.0, 6.0, 7.0])
     monkeypatch.setattr(
         validation, "choose_rules", lambda *_: [ChosenRule(FusionRule("paper", 90.0), next(errors), 1.0)]
@@ -241,21 +273,49 @@ def test_stale_training_ends_and_stays_ended(images: Path, tmp_path: Path, monke
     assert json.loads((tmp_path / "q1net-no-bottleneck.json").read_text())["trained"]["step"] == 2
 
 
-def test_training_from_shards_by_one_command(tmp_path: Path) -> None:
-    folder = tmp_path / "images"
-    folder.mkdir()
+def make_shards(folder: Path, *flags: str) -> list[str]:
+    """Shards of twelve pictures below ``folder``; returns the arguments of a small training from them."""
+    (folder / "images").mkdir()
     for seed in range(12):
-        Image.fromarray(make_picture(seed, 96, 128)).save(folder / f"{seed:02d}.png")
-    arguments = ["--images", str(folder), "--output", str(tmp_path / "shards"), "--levels", "20,40,60,80"]
+        Image.fromarray(make_picture(seed, 96, 128)).save(folder / "images" / f"{seed:02d}.png")
+    arguments = ["--images", str(folder / "images"), "--output", str(folder / "shards"), *flags]
     assert shards.run([*arguments, "--patches-per-image", "9", "--rows-per-shard", "100"]) == 0
-    small = ["--preset", "smoke", "--variant", "q1net-no-bottleneck", "--shards", str(tmp_path / "shards")]
-    assert command.run([*small, "--output", str(tmp_path / "out")]) == 0
+    small = ["--preset", "smoke", "--variant", "q1net-no-bottleneck", "--shards", str(folder / "shards")]
+    return [*small, "--output", str(folder / "out")]
+
+
+def test_training_from_shards_by_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = make_shards(tmp_path, "--levels", "20,40,60,80")
+    assert command.run(arguments) == 0
     assert [row["step"] for row in read_history(tmp_path / "out")] == [4, 8, 12]
-    assert read_weights(str(tmp_path / "out" / "q1net-no-bottleneck.keras")).variant == "q1net-no-bottleneck"
+    card = read_weights(str(tmp_path / "out" / "q1net-no-bottleneck.keras")).card
+    assert (card.variant, card.codec) == ("q1net-no-bottleneck", "jpeg")
+    assert card.codec_versions["pillow"]
+    # As many patches as inference takes of such pictures, not the nine random ones of the shards.
+    assert card.calibration == {"patches": 140, "positions": "uniform", "levels": [20, 40, 60, 80]}
+    files = json.loads((tmp_path / "shards" / "dataset.json").read_text())["files"]
+    digests = sorted(file["sha256"] for file in files if "split=train" in file["name"])
+    assert card.pictures["training"]["sha256"] == sha256("\n".join(digests).encode()).hexdigest()
+    assert 0 < card.pictures["validation"]["files"] < 12
+    shutil.move(tmp_path / "images", tmp_path / "moved")
+    shutil.rmtree(tmp_path / "out")
+    assert command.run(arguments) == 2
+    assert "give the lossless images of the split 'valid' with --validation-images" in capsys.readouterr().err
+    assert command.run([*arguments, "--validation-images", str(tmp_path / "moved")]) == 0
+
+
+def test_weights_from_shards_of_another_codec_are_not_asked_for_a_jpeg_quality(tmp_path: Path) -> None:
+    assert command.run(make_shards(tmp_path, "--codec", "webp", "--levels", "20,40,60,80")) == 0
+    uri = str(tmp_path / "out" / "q1net-no-bottleneck.keras")
+    card = read_card(uri)
+    assert (card.codec, card.calibration["patches"]) == ("webp", 140)
+    assert card.codec_versions["webp"]
+    with pytest.raises(WeightsError, match="estimate levels of the codec 'webp', which are no JPEG quality"):
+        read_weights(uri)
 
 
 def test_command_line_wants_shards_or_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for flags in ([], ["--images", "a"], ["--shards", "a", "--images", "b", "--validation-images", "c"]):
+    for flags in ([], ["--images", "a"], ["--shards", "a", "--images", "b"], ["--validation-images", "c"]):
         assert command.run(["--output", str(tmp_path / "out"), *flags]) == 2
         assert "expected either --shards, or --images together with --validation-images" in capsys.readouterr().err
     flags = ["--images", "a", "--validation-images", "b", "--ablation", "light"]

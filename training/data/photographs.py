@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from hashlib import sha256
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
 from q1net_core import patches
-from q1net_core.codecs.jpeg import JPEG, compress_jpeg
+from q1net_core.codecs.base import Codec
+from q1net_core.codecs.jpeg import JPEG
 from q1net_core.codecs.positions import draw_position
 from q1net_core.codecs.tiles import compress_tiles, cut_inner, cut_tiles
 from q1net_core.errors import ConfigError
@@ -21,6 +23,7 @@ from q1net_core.records import Float32Array, UInt8Array
 from q1net_core.storage import list_images, read_bytes
 from training.alterations import ALTERATIONS, TILE, UNIT, alter_group, draw_large_tile
 from training.config import TrainConfig
+from training.data.provenance import Provenance, describe_files
 
 MAX_IMAGE_BYTES = 1 << 28
 LEVELS = JPEG.levels
@@ -39,13 +42,17 @@ class Data:
 
     Args:
         batches: (config, start) -> endless batches from that step on, batch i depending on the config and i alone.
-        stacks: (levels, count) -> the validation images at every level, so many patches of each.
+        patch_sets: (levels, count) -> the validation images at every level, so many patches of each.
         altered: (alteration, count) -> the validation images after one of ALTERATIONS.
+        inference_sets: levels -> the validation images at every level, sampled as inference samples them.
+        provenance: what the card of the weights tells of the data; reads every file once.
     """
 
     batches: Callable[[TrainConfig, int], Iterator[Batch]]
-    stacks: Callable[[Sequence[int], int], Labelled]
+    patch_sets: Callable[[Sequence[int], int], Labelled]
     altered: Callable[[str, int], Labelled]
+    inference_sets: Callable[[Sequence[int]], Labelled]
+    provenance: Callable[[], Provenance]
 
 
 def prefetch(endless: Iterator[T], ahead: int = 8) -> Iterator[T]:
@@ -60,18 +67,32 @@ def prefetch(endless: Iterator[T], ahead: int = 8) -> Iterator[T]:
         maker.shutdown(wait=False, cancel_futures=True)
 
 
-def load_corpus(pattern: str) -> list[UInt8Array]:
-    """All images matched by a file, folder or glob, decoded: uint8 [height, width, 3] each, in order of their uris.
+def list_corpus(pattern: str) -> list[str]:
+    """The uris of all images matched by a file, folder or glob, in order; raises ConfigError if nothing matches."""
+    uris = [image.uri for image in list_images(pattern)]
+    if not uris:
+        raise ConfigError(f"no image matches {pattern!r}; expected a folder, file or glob of lossless images")
+    return uris
+
+
+def load_images(uris: Sequence[str]) -> list[UInt8Array]:
+    """Images, decoded: uint8 [height, width, 3] each.
 
     Raises:
-        ConfigError: nothing matches.
         ImageError: an image cannot be used; training data is never skipped silently.
     """
-    listed = list(list_images(pattern))
-    if not listed:
-        raise ConfigError(f"no image matches {pattern!r}; expected a folder, file or glob of lossless images")
-    progress = tqdm(listed, desc="load corpus", unit="image", disable=None)
-    return [decode(read_bytes(image.uri, MAX_IMAGE_BYTES)).pixels for image in progress]
+    progress = tqdm(uris, desc="load corpus", unit="image", disable=None)
+    return [decode(read_bytes(uri, MAX_IMAGE_BYTES)).pixels for uri in progress]
+
+
+def load_corpus(pattern: str) -> list[UInt8Array]:
+    """All images matched by a file, folder or glob, in order of their uris; raises what the two above raise."""
+    return load_images(list_corpus(pattern))
+
+
+def describe_images(uris: Sequence[str]) -> dict[str, Any]:
+    """How many files, and a hash of their contents, whatever their names and order."""
+    return describe_files(sha256(read_bytes(uri, MAX_IMAGE_BYTES)).hexdigest() for uri in uris)
 
 
 def draw_levels(rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
@@ -154,10 +175,10 @@ def batches(corpus: list[UInt8Array], config: TrainConfig, start: int = 0) -> It
         step += 1
 
 
-def validation_set(corpus: list[UInt8Array], levels: Sequence[int], count: int) -> Labelled:
+def validation_set(corpus: list[UInt8Array], levels: Sequence[int], count: int, codec: Codec = JPEG) -> Labelled:
     """Every image at every level as the audit sees it: uint8 [images * levels, count, 16, 16, 3], levels float32."""
     stacks = [
-        patches.sample_patches(compress_jpeg(pixels, level), count)
+        patches.sample_patches(codec.compress(pixels, level), count)
         for pixels in tqdm(corpus, desc="compress validation images", unit="image", disable=None)
         for level in levels
     ]
@@ -185,8 +206,16 @@ def altered_set(corpus: list[UInt8Array], alteration: str, count: int) -> Labell
 def image_data(images: str, validation_images: str) -> Data:
     """A training's data from lossless images, each a file, folder or glob; loaded when they are first needed."""
     load = cache(load_corpus)
+
+    def describe() -> Provenance:
+        pictures = {"training": describe_images(list_corpus(images))}
+        pictures["validation"] = describe_images(list_corpus(validation_images))
+        return Provenance("jpeg", JPEG.versions(), pictures)
+
     return Data(
         batches=lambda config, start: batches(load(images), config, start),
-        stacks=lambda levels, count: validation_set(load(validation_images), levels, count),
+        patch_sets=lambda levels, count: validation_set(load(validation_images), levels, count),
         altered=lambda alteration, count: altered_set(load(validation_images), alteration, count),
+        inference_sets=lambda levels: validation_set(load(validation_images), levels, patches.DEFAULT_PATCHES),
+        provenance=describe,
     )

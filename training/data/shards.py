@@ -6,6 +6,7 @@ dataset.json and the columns: training knows no pipelines.
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,13 +16,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.network.q1net import VARIANTS
-from q1net_core.patches import PATCH, IntArray, spread_evenly
+from q1net_core.network.variants import VARIANTS
+from q1net_core.patches import DEFAULT_PATCHES, PATCH, IntArray, spread_evenly
 from q1net_core.records import UInt8Array
-from q1net_core.storage import join, read_bytes
+from q1net_core.storage import join, printable_uri, read_bytes
 from training.config import TrainConfig
-from training.data.photographs import LEVELS, Batch, Data, Labelled, prefetch
+from training.data.photographs import (
+    LEVELS,
+    Batch,
+    Data,
+    Labelled,
+    describe_images,
+    list_corpus,
+    load_images,
+    prefetch,
+    validation_set,
+)
+from training.data.provenance import Provenance, describe_files
 
 # Rows that are mixed at a time: 100 MB of patches, and as much again for those that come next.
 POOL_ROWS = 1 << 17
@@ -45,10 +58,24 @@ class ShardFile:
 
 @dataclass(frozen=True, slots=True)
 class ShardDataset:
-    """A finished dataset: the files of each split, and by its version how rows lie in them (see VERSIONS)."""
+    """A finished dataset.
+
+    Args:
+        uri: of its folder.
+        version: says how rows lie in the files (see VERSIONS).
+        images: where the lossless images were that it is made from: a file, folder or glob.
+        codec: that compressed them, a name in CODECS.
+        versions: the libraries it was made with, by name.
+        levels: of the codec.
+        patches_per_image: positions in each image.
+        files: of each split.
+    """
 
     uri: str
     version: int
+    images: str
+    codec: str
+    versions: dict[str, str]
     levels: tuple[int, ...]
     patches_per_image: int
     files: dict[str, list[ShardFile]]
@@ -71,17 +98,25 @@ def open_dataset(uri: str) -> ShardDataset:
         for file in about["files"]:
             split = file["name"].split("/")[0].removeprefix("split=")
             files.setdefault(split, []).append(ShardFile(file["name"], int(file["rows"]), file["sha256"]))
-        version, places = int(about.get("version", 1)), int(arguments["patches_per_image"])
-        dataset = ShardDataset(uri, version, tuple(arguments["levels"]), places, files)
+        dataset = ShardDataset(
+            uri,
+            int(about.get("version", 1)),
+            arguments["images"],
+            arguments["codec"],
+            about["versions"],
+            tuple(arguments["levels"]),
+            int(arguments["patches_per_image"]),
+            files,
+        )
     except (ImageError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"shards are {uri!r}, which has no dataset.json that can be used ({error}); expected the --output of a "
             "finished q1net shards"
         ) from error
-    if version not in VERSIONS:
+    if dataset.version not in VERSIONS:
         raise ConfigError(
-            f"dataset.json in {uri} has version {version}; this q1net reads {' and '.join(map(str, VERSIONS))}: "
-            "install the one that made the shards"
+            f"dataset.json in {uri} has version {dataset.version}; this q1net reads "
+            f"{' and '.join(map(str, VERSIONS))}: install the one that made the shards"
         )
     if arguments["format"] != "parquet":
         raise ConfigError(
@@ -162,7 +197,7 @@ def read_pools(dataset: ShardDataset, config: TrainConfig, position: int) -> Ite
 
 def shard_batches(dataset: ShardDataset, config: TrainConfig, start: int = 0) -> Iterator[Batch]:
     """Endless batches from step ``start`` on; every row once in an epoch, whatever the sizes of batches."""
-    if VARIANTS[config.variant].alpha == 100 and not set(dataset.levels) <= set(LEVELS):
+    if VARIANTS[config.variant].loss == "level cross-entropy" and not set(dataset.levels) <= set(LEVELS):
         raise ConfigError(
             f"shards in {dataset.uri} have the levels {dataset.levels[0]}..{dataset.levels[-1]}; {config.variant} has "
             "a class for each of 1..100 alone"
@@ -195,7 +230,7 @@ def read_images(dataset: ShardDataset, split: str, levels: Sequence[int]) -> Ite
             yield table.slice(start, rows)
 
 
-def shard_stacks(dataset: ShardDataset, split: str, levels: Sequence[int], count: int) -> Labelled:
+def shard_patch_sets(dataset: ShardDataset, split: str, levels: Sequence[int], count: int) -> Labelled:
     """Images of a split at each level: ``count`` patches of each, uint8 [images * levels, count, 16, 16, 3].
 
     Levels that the dataset does not have are left out, and all of its levels are taken if none remains; images that
@@ -206,27 +241,77 @@ def shard_stacks(dataset: ShardDataset, split: str, levels: Sequence[int], count
     """
     if not dataset.rows(split):
         raise ConfigError(f"shards in {dataset.uri} have no rows in the split {split!r}; make them from more images")
-    wanted = sorted(set(dataset.levels) & set(levels) or dataset.levels)
+    wanted = choose_levels(dataset, levels)
     per_image = dataset.patches_per_image
     chosen = spread_evenly(per_image, count)
     images = dataset.rows(split) // (per_image * len(dataset.levels))
-    stacks: UInt8Array = np.empty((images, len(wanted), len(chosen), PATCH, PATCH, 3), np.uint8)
-    for stack, table in zip(stacks, read_images(dataset, split, wanted), strict=True):
-        stack[:] = patches_of(table).reshape(len(wanted), per_image, PATCH, PATCH, 3)[:, chosen]
-    return stacks.reshape(-1, *stacks.shape[2:]), np.tile(np.array(wanted, np.float32), images)
+    patch_sets: UInt8Array = np.empty((images, len(wanted), len(chosen), PATCH, PATCH, 3), np.uint8)
+    for image, table in zip(patch_sets, read_images(dataset, split, wanted), strict=True):
+        image[:] = patches_of(table).reshape(len(wanted), per_image, PATCH, PATCH, 3)[:, chosen]
+    return patch_sets.reshape(-1, *patch_sets.shape[2:]), np.tile(np.array(wanted, np.float32), images)
 
 
-def shard_data(uri: str, split: str = "valid") -> Data:
-    """A training's data from shards, with the images of a split to validate on; raises ConfigError as open_dataset."""
+def choose_levels(dataset: ShardDataset, levels: Sequence[int]) -> list[int]:
+    """Those of ``levels`` that a dataset has; all of its own if it has none of them."""
+    return sorted(set(dataset.levels) & set(levels) or dataset.levels)
+
+
+def find_originals(dataset: ShardDataset, split: str) -> list[str]:
+    """The uris of the lossless images that a split was made from, in order.
+
+    Raises:
+        ConfigError: they are not where they were when the shards were made.
+    """
+    help = f"give the lossless images of the split {split!r} with --validation-images"
+    tables = (read_shard(dataset, file) for file in dataset.files.get(split, []))
+    names = {name for table in tables for name in table["source"].unique().to_pylist()}
+    try:
+        uris = list_corpus(dataset.images)
+    except (ConfigError, ImageError) as error:
+        raise ConfigError(f"shards in {dataset.uri} were made from images that are gone: {error}; {help}") from error
+    shared = os.path.commonprefix(uris)  # noqa: RUF071 (cut at a slash below)
+    folder = shared[: shared.rfind("/") + 1]
+    found = [uri for uri in uris if printable_uri(uri.removeprefix(folder)) in names]
+    if len(found) != len(names):
+        raise ConfigError(
+            f"shards in {dataset.uri} were made from {dataset.images}, where {len(found)} of the {len(names)} images "
+            f"of the split {split!r} are left; {help}"
+        )
+    return found
+
+
+def shard_data(uri: str, split: str = "valid", validation_images: str | None = None) -> Data:
+    """A training's data from shards.
+
+    Args:
+        uri: folder of the shards.
+        split: whose images validate.
+        validation_images: where the lossless images of this split are; None: where they were when the shards were made.
+
+    Raises:
+        ConfigError: as open_dataset and find_originals do.
+    """
     dataset = open_dataset(uri)
+    originals = list_corpus(validation_images) if validation_images else find_originals(dataset, split)
 
     def refuse(alteration: str, count: int) -> Labelled:
         raise ConfigError(
             f"alterations name {alteration!r}, which needs whole images; shards hold finished patches: use --images"
         )
 
+    def inference_sets(levels: Sequence[int]) -> Labelled:
+        codec = CODECS[dataset.codec]
+        return validation_set(load_images(originals), choose_levels(dataset, levels), DEFAULT_PATCHES, codec)
+
+    def describe() -> Provenance:
+        training = describe_files(file.sha256 for file in dataset.files["train"])
+        pictures = {"training": training, "validation": describe_images(originals)}
+        return Provenance(dataset.codec, dataset.versions, pictures)
+
     return Data(
         batches=lambda config, start: shard_batches(dataset, config, start),
-        stacks=lambda levels, count: shard_stacks(dataset, split, levels, count),
+        patch_sets=lambda levels, count: shard_patch_sets(dataset, split, levels, count),
         altered=refuse,
+        inference_sets=inference_sets,
+        provenance=describe,
     )

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from io import BytesIO
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from q1net_core.errors import ConfigError
-from q1net_core.network.q1net import VARIANTS
-from q1net_core.patches import DEFAULT_PATCHES
+from q1net_core.metrics import QualityErrors
+from q1net_core.network.variants import VARIANTS
 from q1net_core.records import Float32Array, UInt8Array
 from q1net_core.storage import write_bytes
 from training.calibration import choose_rule, fuse_all
 from training.config import TrainConfig
 from training.data.photographs import LEVELS, Data, Labelled
 from training.trainer import CALIBRATION_LEVELS, train
-from training.validation import predict_stacks
+from training.validation import predict_sets
 
-# Candidates for a threshold: every fiftieth of the validation patches more is left out, from none on.
+# Candidates for a threshold: the values that 0 %, 2 %, 4 % ... 98 % of the validation patches do not exceed.
 QUANTILES = np.linspace(0, 0.98, 50)
 COLUMNS = {
     "row": "row", "alpha": "alpha", "lambda": "lambda", "k": "k", "bottlenecks": "bottlenecks", "selection": "patches",
@@ -34,7 +36,13 @@ COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """One row: what it ``changes`` in a training, by which value it selects patches, and the paper's MAE and SDE."""
+    """One row of the table.
+
+    Args:
+        paper: MAE and SDE that the paper gives.
+        changes: fields of TrainConfig that differ from the baseline.
+        selection: by which value patches are selected, a name in SELECTIONS.
+    """
 
     paper: tuple[float, float]
     changes: dict[str, Any] = field(default_factory=dict)
@@ -69,24 +77,32 @@ def measure_gradient(patches: UInt8Array) -> Float32Array:
 
 # What a patch must have more of than the threshold: (patches, confidence) -> [images, N].
 SELECTIONS: dict[str, Callable[[UInt8Array, Float32Array], Float32Array]] = {
-    "all": lambda stacks, confidence: np.zeros_like(confidence),
-    "confidence": lambda stacks, confidence: confidence,
-    "gradient": lambda stacks, confidence: np.stack([measure_gradient(patches) for patches in stacks]),
+    "all": lambda patch_sets, confidence: np.zeros_like(confidence),
+    "confidence": lambda patch_sets, confidence: confidence,
+    "gradient": lambda patch_sets, confidence: np.stack([measure_gradient(patches) for patches in patch_sets]),
 }
 
 
-def evaluate(model: keras.Model, selection: str, validation: Labelled, test: Labelled) -> dict[str, float]:
-    """Error of medians over selected patches of the test images; the threshold is the validation images' best."""
+def evaluate(
+    model: keras.Model, variant: str, selection: str, validation: Labelled, test: Labelled
+) -> dict[str, float | int | None]:
+    """Figures of medians over selected patches of the test images; the threshold is the validation images' best.
+
+    The figures are those of QualityErrors, and ``answered``, the share of the images with an estimate.
+    """
     select = SELECTIONS[selection]
-    quality, confidence = predict_stacks(model, validation[0])
-    sure = select(validation[0], confidence)
-    thresholds = [-1.0, *np.unique(np.quantile(sure, QUANTILES)).tolist()]
-    threshold = choose_rule("paper", quality, sure, validation[1], thresholds).rule.threshold
-    quality, confidence = predict_stacks(model, test[0])
+    quality, confidence = predict_sets(model, variant, validation[0])
+    value = select(validation[0], confidence)
+    thresholds = [-1.0, *np.unique(np.quantile(value, QUANTILES)).tolist()]
+    threshold = choose_rule("paper", quality, value, validation[1], thresholds).rule.threshold
+    quality, confidence = predict_sets(model, variant, test[0])
     fused = fuse_all("paper", threshold, quality, select(test[0], confidence))
-    errors = np.abs(fused - test[1])[~np.isnan(fused)]
-    figures = {"mae": float(errors.mean()), "sde": float(errors.std())} if len(errors) else {}
-    return figures | {"answered": len(errors) / len(fused), "threshold": threshold, "images": len(fused)}
+    errors = (
+        QualityErrors.of(int(level), None if np.isnan(estimate) else float(estimate))
+        for level, estimate in zip(test[1], fused, strict=True)
+    )
+    figures = reduce(add, errors, QualityErrors()).band(1, 100)
+    return figures | {"answered": 1 - float(figures["missing"] or 0), "threshold": threshold}
 
 
 def run_ablation(
@@ -95,23 +111,23 @@ def run_ablation(
     """Train a row's network, or take the one that is there, and evaluate it; returns the row, kept as NAME.json."""
     ablation = ABLATIONS[name]
     config = replace(config, **ablation.changes)
-    shape = VARIANTS[config.variant]
+    parameters = VARIANTS[config.variant].architecture.parameters
     training = folder / f"{config.variant}-lambda-{config.confidence_weight:g}"
     result = train(config, data, training, time_limit)
     model = keras.saving.load_model(training / f"{config.variant}.keras", compile=False)
-    validation = data.stacks(CALIBRATION_LEVELS, DEFAULT_PATCHES)
+    validation = data.inference_sets(CALIBRATION_LEVELS)
     row = {
         "row": name,
-        "alpha": shape.alpha,
-        "lambda": config.confidence_weight if shape.alpha == 2 else None,
-        "k": shape.k,
-        "bottlenecks": shape.bottlenecks,
+        "alpha": parameters["alpha"],
+        "lambda": config.confidence_weight if parameters["alpha"] == 2 else None,
+        "k": parameters["k"],
+        "bottlenecks": parameters["bottlenecks"],
         "selection": ablation.selection,
         "parameters": model.count_params(),
         "steps": result.steps,
         "paper_mae": ablation.paper[0],
         "paper_sde": ablation.paper[1],
-    } | evaluate(model, ablation.selection, validation, test)
+    } | evaluate(model, config.variant, ablation.selection, validation, test)
     write_bytes(str(folder / f"{name}.json"), (json.dumps(row, indent=2) + "\n").encode())
     return row
 
@@ -125,14 +141,14 @@ def run_ablations(
         names: of ABLATIONS.
         config: what the rows change.
         data: training and validation images.
-        test: whose ``stacks`` the errors are measured on, at every level.
+        test: whose images the errors are measured on, at every level.
         folder: gets a training for each network, and the tables.
         time_limit: seconds for each training.
     """
     unknown = [name for name in names if name not in ABLATIONS]
     if unknown:
         raise ConfigError(f"ablation is {unknown[0]!r}; expected all or one of {', '.join(ABLATIONS)}")
-    images = test.stacks(LEVELS, DEFAULT_PATCHES)
+    images = test.inference_sets(LEVELS)
     for name in names:
         run_ablation(name, config, data, images, folder, time_limit)
     files = [path for name in ABLATIONS if (path := folder / f"{name}.json").exists()]

@@ -4,7 +4,8 @@ import argparse
 import sys
 
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.network.weights import load_model, read_weights
+from q1net_core.network.predictor import load_model
+from q1net_core.network.weights import read_weights
 from q1net_core.records import UInt8Array
 from training.alterations import ALTERATIONS
 from training.data.photographs import altered_set, load_corpus
@@ -15,11 +16,12 @@ PATCHES = 64
 
 def compare_variants(sources: list[str], corpus: list[UInt8Array]) -> list[str]:
     """A Markdown table: mean error of each variant, in levels, for each alteration; as in a training's history."""
-    models = [load_model(read_weights(source)) for source in sources]
+    files = [read_weights(source) for source in sources]
+    models = [(load_model(file), file.variant) for file in files]
     lines = [f"| alteration | {' | '.join(f'`{source}`' for source in sources)} |", "|---" * (len(sources) + 1) + "|"]
     for alteration in ALTERATIONS:
         stacks, truth = altered_set(corpus, alteration, PATCHES)
-        errors = (f"{error_of(model, stacks, truth):.2f}" for model in models)
+        errors = (f"{error_of(*model, stacks, truth):.2f}" for model in models)
         lines.append(f"| {alteration} | {' | '.join(errors)} |")
     return lines
 
@@ -34,11 +36,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(argv: list[str]) -> int:
     """Print the table; returns the exit status."""
-    options = make_parser().parse_args(argv)
+    parser = make_parser()
+    options = parser.parse_args(argv)
     try:
         lines = compare_variants(options.weights, load_corpus(options.images))
     except (ConfigError, WeightsError) as error:
-        print(f"compare_alterations: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     print("\n".join(lines))
     return 0

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.fusion import FUSIONS
 from q1net_core.metrics import BANDS
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import Float32Array, UInt8Array
 from training.calibration import calibrate_all, choose_rule, fuse_all
@@ -38,11 +39,12 @@ class Predictions:
         return self.quality[chosen], self.confidence[chosen], self.truth[chosen]
 
 
-def predict_corpus(model: Q1Net, corpus: list[UInt8Array], levels: tuple[int, ...], patches: int) -> Predictions:
+def predict_corpus(model: Predictor, corpus: list[UInt8Array], levels: tuple[int, ...], patches: int) -> Predictions:
     """Every image at every level as the audit sees it, with so many patches."""
-    stacks, truth = validation_set(corpus, levels, patches)
-    quality, confidence = model.predict(stacks.reshape(-1, *stacks.shape[2:]))
-    return Predictions(quality.reshape(len(stacks), -1), confidence.reshape(len(stacks), -1), truth)
+    patch_sets, truth = validation_set(corpus, levels, patches)
+    predictions = [model.predict(patch_set) for patch_set in patch_sets]
+    quality, confidence = (np.stack(values) for values in zip(*predictions, strict=True))
+    return Predictions(quality, confidence, truth)
 
 
 def cross_validate(
@@ -121,9 +123,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(argv: list[str]) -> int:
     """Print both tables; returns the exit status."""
-    options = make_parser().parse_args(argv)
+    parser = make_parser()
+    options = parser.parse_args(argv)
     try:
-        model, corpus = Q1Net(read_weights(options.weights)), load_corpus(options.images)
+        model, corpus = Predictor(read_weights(options.weights)), load_corpus(options.images)
         if len(corpus) < 2:
             raise ConfigError(
                 f"--images {options.images!r} matches one image; expected two or more, to judge by others"
@@ -132,7 +135,7 @@ def run(argv: list[str]) -> int:
             predict_corpus(model, corpus, CALIBRATION_LEVELS, patches) for patches in (DEFAULT_PATCHES, FEW_PATCHES)
         )
     except (ConfigError, WeightsError) as error:
-        print(f"compare_fusions: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     print("\n".join([*compare_rules(many, few, len(corpus)), "", *describe_confidence(many)]))
     return 0

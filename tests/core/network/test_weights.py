@@ -1,7 +1,7 @@
-"""Weights files: written with a card, verified before use, and predictions that do not depend on the batch."""
+"""Weights files: written with a card, verified before use; cards of any age are read and lose nothing."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,11 +11,20 @@ import pytest
 
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.network import weights as weights_module
-from q1net_core.network.q1net import VARIANTS, build_model
-from q1net_core.network.weights import Q1Net, load_model, packaged_variants, read_weights, write_weights
-from q1net_core.records import FusionRule, UInt8Array
+from q1net_core.network.predictor import load_model
+from q1net_core.network.variants import VARIANTS
+from q1net_core.network.weights import (
+    LIBJPEG_CODECS,
+    PACKAGED,
+    Card,
+    packaged_variants,
+    read_card,
+    read_weights,
+    write_card,
+    write_weights,
+)
+from q1net_core.records import FusionRule
 
-# Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
 VARIANT = "q1net-no-bottleneck"
 FUSIONS = {
     "weighted": {"threshold": 88, "calibration": [[1.5, 1], [97, 100]], "val_mae": 0.4},
@@ -24,24 +33,35 @@ FUSIONS = {
 RULES = (FusionRule("weighted", 88.0, ((1.5, 1.0), (97.0, 100.0))), FusionRule("paper", 91.5))
 
 
-def make_model() -> keras.Model:
-    """Untrained, with kernels large enough that different patches get different answers."""
-    keras.utils.set_random_seed(7)
-    model = build_model(VARIANTS[VARIANT])
-    model.set_weights([array * 1.5 if array.ndim > 1 else array for array in model.get_weights()])
-    return model
+# All that a card can tell, and a key of some later version.
+FULL = Card(
+    VARIANT,
+    codec="jpeg-444",
+    codec_versions={"pillow": "12.3.0", "libjpeg_turbo": "3.1.4.1"},
+    pictures={"training": {"files": 2, "sha256": "aa"}, "validation": {"files": 1, "sha256": "bb"}},
+    start_sha256="cc",
+    validation={"val_mae": 0.4},
+    trained={"steps": 12, "alterations": [["noise", 0.1]]},
+    made_with={"q1net": "0.1.0"},
+    calibration={"patches": 256, "positions": "uniform", "levels": [1, 50, 100]},
+    fusions=FUSIONS,
+    intervals={"clean": [[50, 1.5]]},
+    onnx_sha256="dd",
+    more={"licence": "Apache-2.0"},
+)
 
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    return make_model()
+    keras.utils.set_random_seed(7)
+    return VARIANTS[VARIANT].architecture.build()
 
 
 @pytest.fixture(scope="module")
 def written(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, object]]:
     """Content and card of one weights file; tests that spoil a file start from these."""
     path = tmp_path_factory.mktemp("weights") / "tiny.keras"
-    write_weights(model, str(path), {"variant": VARIANT, "fusions": FUSIONS})
+    write_weights(model, str(path), Card(VARIANT, fusions=FUSIONS))
     return path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
 
 
@@ -53,20 +73,6 @@ def folder(written: tuple[bytes, dict[str, object]], tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def net(written: tuple[bytes, dict[str, object]], tmp_path_factory: pytest.TempPathFactory) -> Q1Net:
-    path = tmp_path_factory.mktemp("net") / "tiny.keras"
-    path.write_bytes(written[0])
-    path.with_suffix(".json").write_text(json.dumps(written[1]))
-    return Q1Net(read_weights(str(path)), patches_per_call=8)
-
-
-@pytest.fixture(scope="module")
-def patches() -> UInt8Array:
-    rng = np.random.default_rng(3)
-    return rng.integers(0, rng.integers(2, 256, (61, 1, 1, 3)), (61, 16, 16, 3)).astype(np.uint8)
-
-
 def rewrite_card(folder: Path, **changes: object) -> str:
     card = json.loads((folder / "tiny.json").read_text()) | changes
     kept = {name: value for name, value in card.items() if value is not None}
@@ -74,9 +80,10 @@ def rewrite_card(folder: Path, **changes: object) -> str:
     return str(folder / "tiny.keras")
 
 
-def test_written_weights_are_read_back(folder: Path, model: keras.Model, patches: UInt8Array) -> None:
+def test_written_weights_are_read_back(folder: Path, model: keras.Model) -> None:
     weights = read_weights(str(folder / "tiny.keras"))
     assert (weights.variant, weights.rules) == (VARIANT, RULES)
+    assert weights.network is VARIANTS[VARIANT]
     assert weights.sha256 == sha256((folder / "tiny.keras").read_bytes()).hexdigest()
     reloaded = load_model(weights)
     assert not reloaded.compiled
@@ -95,15 +102,18 @@ def test_fusion_rules_are_found_by_name_and_the_first_is_the_best(folder: Path) 
 def test_written_file_has_no_optimizer(model: keras.Model, written: tuple[bytes, dict[str, object]]) -> None:
     content, card = written
     assert len(content) < 4 * model.count_params() + 100_000
-    assert set(card) == {"variant", "fusions", "sha256"}
+    assert set(card) == {"variant", "codec", "fusions", "sha256"}
 
 
 def test_unknown_name_lists_what_there_is(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(weights_module, "PACKAGED", folder)
-    assert packaged_variants() == ["tiny"]
-    with pytest.raises(WeightsError, match=r"'q1net-k9'; expected .*\.keras file or one of: tiny"):
+    monkeypatch.setitem(VARIANTS, "other", replace(VARIANTS[VARIANT], weights="tiny"))
+    assert packaged_variants() == ["other"]
+    with pytest.raises(WeightsError, match=r"'q1net-k9'; expected .*\.keras file or one of: other"):
         read_weights("q1net-k9")
-    assert read_weights("tiny").variant == VARIANT
+    with pytest.raises(WeightsError, match=r"'q1net-k6' \(a variant, but none are packaged for it\); expected"):
+        read_weights("q1net-k6")
+    assert read_weights("other").variant == VARIANT
 
 
 def test_changed_file_is_refused(folder: Path) -> None:
@@ -124,7 +134,19 @@ def test_missing_card_is_refused(folder: Path) -> None:
         read_weights(str(folder / "tiny.keras"))
 
 
-@pytest.mark.parametrize("card", ["", "[1]", '{"variant": "q1net-k8"}', '{"variant": 1, "sha256": 2, "fusions": []}'])
+@pytest.mark.parametrize(
+    "card",
+    [
+        "",
+        "[1]",
+        '{"variant": "q1net-k8"}',
+        '{"variant": "q1net-k8", "fusions": {"paper": {"threshold": 90, "calibration": []}}}',
+        '{"variant": "q1net-k8", "sha256": "a", "fusions": {}}',
+        '{"variant": "q1net-k8", "sha256": "a", "fusions": {"paper": {"threshold": 90}}}',
+        '{"variant": "q1net-k8", "sha256": "a", "fusions": {"paper": {"threshold": "high", "calibration": []}}}',
+        '{"variant": 1, "sha256": 2, "fusions": []}',
+    ],
+)
 def test_unusable_card_is_refused(folder: Path, card: str) -> None:
     (folder / "tiny.json").write_text(card)
     with pytest.raises(WeightsError, match=r"card .*tiny\.json is not usable .*variant, sha256 and fusions"):
@@ -132,9 +154,8 @@ def test_unusable_card_is_refused(folder: Path, card: str) -> None:
 
 
 def test_card_of_no_known_variant_is_refused(folder: Path) -> None:
-    weights = read_weights(rewrite_card(folder, variant="resnet"))
     with pytest.raises(WeightsError, match=f"'resnet'; expected one of q1net-k8.*{VARIANT}"):
-        load_model(weights)
+        read_weights(rewrite_card(folder, variant="resnet"))
 
 
 def test_card_of_another_variant_is_refused(folder: Path) -> None:
@@ -153,34 +174,40 @@ def test_file_that_was_cut_before_its_card_was_written_is_refused(folder: Path, 
         load_model(weights)
 
 
-def test_prediction_is_the_models_for_any_number_of_patches(
-    net: Q1Net, model: keras.Model, patches: UInt8Array
-) -> None:
-    expected = np.asarray(model(patches, training=False))
-    assert np.ptp(expected[:, 0]) > 0.5
-    for count in (1, 7, 8, 9, 61):
-        quality, confidence = net.predict(patches[:count])
-        assert (quality.shape, confidence.shape) == ((count,), (count,))
-        assert (quality.dtype, confidence.dtype) == (np.float32, np.float32)
-        assert np.stack([quality, confidence], axis=-1) == pytest.approx(expected[:count], abs=1e-3)
+# Cards ----------------------------------------------------------------------------------------------------------------
 
 
-def test_prediction_of_a_patch_does_not_depend_on_its_batch(net: Q1Net, patches: UInt8Array) -> None:
-    together = np.stack(net.predict(patches))
-    order = np.random.default_rng(1).permutation(len(patches))
-    assert np.array_equal(np.stack(net.predict(patches[order])), together[:, order])
-    alone = np.concatenate([np.stack(net.predict(patch[None])) for patch in patches], axis=1)
-    assert np.array_equal(alone, together)
+def test_a_card_loses_nothing_on_its_way(tmp_path: Path) -> None:
+    uri = str(tmp_path / "full.keras")
+    card = replace(FULL, sha256="ee")
+    write_card(card, uri)
+    stored = json.loads((tmp_path / "full.json").read_text())
+    assert stored.pop("licence") == "Apache-2.0"
+    assert set(stored) == {name for name in Card.__dataclass_fields__ if name != "more"}
+    assert read_card(uri) == card
+    write_card(read_card(uri), uri)
+    assert read_card(uri) == card
 
 
-def test_threads_predict_at_once_and_agree(net: Q1Net, patches: UInt8Array) -> None:
-    expected = np.stack(net.predict(patches))
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda _: np.stack(net.predict(patches)), range(8)))
-    assert all(np.array_equal(result, expected) for result in results)
+def test_what_a_card_does_not_tell_is_left_out() -> None:
+    assert json.loads(Card(VARIANT, fusions=FUSIONS).to_json()) == {
+        "variant": VARIANT, "codec": "jpeg", "fusions": FUSIONS,
+    }  # fmt: skip
 
 
-def test_backend_without_inference_is_named(monkeypatch: pytest.MonkeyPatch, model: keras.Model) -> None:
-    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
-    with pytest.raises(WeightsError, match="'numpy'; expected tensorflow or jax"):
-        weights_module.compile_inference(model)
+@pytest.mark.parametrize("variant", packaged_variants())
+def test_cards_from_before_a_key_existed_are_read_and_kept(variant: str) -> None:
+    text = (PACKAGED / f"{variant}.json").read_text()
+    card = Card.from_json(text)
+    assert (card.variant, card.codec, card.rules[0].fusion) == (variant, "jpeg", "trimmed")
+    assert json.loads(card.to_json()) == json.loads(text) | {"codec": "jpeg"}
+
+
+def test_weights_for_levels_of_another_codec_are_no_weights_for_jpeg_quality(folder: Path) -> None:
+    for codec in LIBJPEG_CODECS:
+        assert read_weights(rewrite_card(folder, codec=codec)).card.codec == codec
+    for codec in ("h264", "webp", "jpeg-photoshop"):
+        uri = rewrite_card(folder, codec=codec)
+        with pytest.raises(WeightsError, match=f"tiny.keras estimate levels of the codec '{codec}', which are no JPEG"):
+            read_weights(uri)
+        assert read_weights(uri, codecs=None).card.codec == codec

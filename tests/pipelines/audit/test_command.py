@@ -34,7 +34,8 @@ from pipelines.runtime.local import run_pipeline
 from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import EstimatorSettings, estimate_image
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 
 PHOTOGRAPHS = Path(__file__).parents[2] / "photographs"
 ONE_THREAD = ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
@@ -188,11 +189,11 @@ def audited(weights_uri: str, odd_folder: Path) -> AuditConfig:
 
 
 @pytest.fixture(scope="module")
-def model(weights_uri: str) -> Q1Net:
-    return Q1Net(read_weights(weights_uri))
+def model(weights_uri: str) -> Predictor:
+    return Predictor(read_weights(weights_uri))
 
 
-def rows_without_beam(config: AuditConfig, model: Q1Net) -> list[Row]:
+def rows_without_beam(config: AuditConfig, model: Predictor) -> list[Row]:
     """Rows of the plain loop over all images of a config."""
     settings, stamp = config.settings, Stamp(model.weights.variant, model.weights.sha256)
     rule = settings.rule_of(model.weights)
@@ -221,7 +222,7 @@ def test_the_pipeline_equals_the_plain_computation(
     estimators: tuple[str, ...],
     cascade: bool,
     audited: AuditConfig,
-    model: Q1Net,
+    model: Predictor,
     tmp_path: Path,
 ) -> None:
     config = change(audited, threshold=threshold, estimators=estimators, cascade=cascade)
@@ -250,7 +251,7 @@ OF_Q1NET = {"q1net_quality", "q1net_confidence", "q1net_spread", "patches", "pat
 
 
 def test_a_cascade_gives_the_same_rows_but_for_q1net_where_the_lattice_accepts(
-    audited: AuditConfig, model: Q1Net
+    audited: AuditConfig, model: Predictor
 ) -> None:
     config = change(audited, threshold=60.0)
     whole = without_time(rows_without_beam(config, model))
@@ -265,7 +266,7 @@ def test_a_cascade_gives_the_same_rows_but_for_q1net_where_the_lattice_accepts(
 
 
 def test_q1net_alone_leaves_the_lattice_out_and_asks_the_same_of_the_network(
-    audited: AuditConfig, model: Q1Net
+    audited: AuditConfig, model: Predictor
 ) -> None:
     config = change(audited, threshold=0.0)
     both, alone = (rows_without_beam(change(config, estimators=estimators), model) for estimators in (BOTH, Q1NET))
@@ -276,7 +277,7 @@ def test_q1net_alone_leaves_the_lattice_out_and_asks_the_same_of_the_network(
             assert {name: row[name] for name in OF_Q1NET} == {name: full[name] for name in OF_Q1NET}
 
 
-def test_the_lattice_alone_gives_the_same_lattice_and_no_more(audited: AuditConfig, model: Q1Net) -> None:
+def test_the_lattice_alone_gives_the_same_lattice_and_no_more(audited: AuditConfig, model: Predictor) -> None:
     both, alone = (rows_without_beam(change(audited, estimators=estimators), model) for estimators in (BOTH, LATTICE))
     for row, full in zip(alone, both, strict=True):
         assert {name: row[name] for name in OF_THE_LATTICE} == {name: full[name] for name in OF_THE_LATTICE}
@@ -309,7 +310,7 @@ def test_the_graph_has_no_inference_where_q1net_is_not_wanted(weights_uri: str) 
     assert any("SamplePatches" in name for name in names)
 
 
-def test_what_an_audit_says_of_the_bundled_photographs(audited: AuditConfig, model: Q1Net, tmp_path: Path) -> None:
+def test_what_an_audit_says_of_the_bundled_photographs(audited: AuditConfig, model: Predictor, tmp_path: Path) -> None:
     config = replace(change(audited, estimators=LATTICE), output=str(tmp_path), inputs=(str(PHOTOGRAPHS),))
     rows = execute(config, start_run(config), ONE_THREAD)
     told = {

@@ -31,7 +31,8 @@ from q1net_core.codecs.jpeg import encode_jpeg
 from q1net_core.errors import ConfigError
 from q1net_core.estimator import EstimatorSettings, estimate_image, fuse_predictions, predict_patches, sample_image
 from q1net_core.metrics import BANDS, QualityErrors
-from q1net_core.network.weights import Q1Net, packaged_variants, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import packaged_variants, read_weights
 from q1net_core.records import FusionRule, ImagePatches, ListedImage
 
 PHOTOGRAPHS = Path(__file__).parents[2] / "photographs"
@@ -52,7 +53,7 @@ def lossless(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def errors_by_hand(folder: Path, weights_uri: str, threshold: float, patches: int) -> QualityErrors:
-    model, settings = Q1Net(read_weights(weights_uri)), EstimatorSettings(patches=patches)
+    model, settings = Predictor(read_weights(weights_uri)), EstimatorSettings(patches=patches)
     rule = FusionRule("paper", threshold)
     total = QualityErrors()
     for path in sorted(folder.iterdir()):
@@ -95,7 +96,7 @@ def test_metrics_are_those_of_the_plain_computation(
 
 @pytest.mark.parametrize("estimator", ["lattice", "combined"])
 def test_other_estimators_answer_as_an_audit(estimator: str, lossless: Path, weights_uri: str, tmp_path: Path) -> None:
-    model, total = Q1Net(read_weights(weights_uri)), QualityErrors()
+    model, total = Predictor(read_weights(weights_uri)), QualityErrors()
     settings = EstimatorSettings(patches=16, estimators=ESTIMATORS[estimator], cascade=estimator == "combined")
     sources = set()
     for path in sorted(lossless.iterdir()):

@@ -15,7 +15,8 @@ from pipelines.evaluation import photoshop
 from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches, sample_image
 from q1net_core.jpeg.header import read_jpeg_header
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES
-from q1net_core.network.weights import Q1Net, read_weights
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
 from q1net_core.records import FusionRule, ImagePatches, ListedImage
 
 PHOTOGRAPH = Path(__file__).parents[2] / "photographs/camera/airplane.png"
@@ -72,7 +73,7 @@ def test_the_study_is_that_of_the_plain_computation(
     assert main(["evaluate", *arguments, "--patches", "16", "--weights", weights_uri]) == 0
     rows = pq.read_table(output / "photoshop.parquet").to_pylist()
     assert rows == json.loads((output / "photoshop.json").read_text())["rows"]
-    model, settings, rule = Q1Net(read_weights(weights_uri)), EstimatorSettings(patches=16), FusionRule("paper", 60)
+    model, settings, rule = Predictor(read_weights(weights_uri)), EstimatorSettings(patches=16), FusionRule("paper", 60)
     pixels = np.asarray(Image.open(images / "airplane.png"))
     for level, row in zip((5, 6, 7, 8), rows, strict=True):
         encoded, psnr = photoshop.compress(pixels, level)

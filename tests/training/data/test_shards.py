@@ -33,7 +33,7 @@ from training.data.shards import (
     read_shard,
     shard_batches,
     shard_data,
-    shard_stacks,
+    shard_patch_sets,
 )
 
 LEVELS = (10, 40, 70, 100)
@@ -141,7 +141,7 @@ def test_places_are_numbered_the_same_at_every_level(folder: Path) -> None:
 
 def test_validation_images_are_put_together_again(folder: Path) -> None:
     dataset = open_dataset(str(folder))
-    stacks, truth = shard_stacks(dataset, "valid", (40, 55, 100), 4)
+    stacks, truth = shard_patch_sets(dataset, "valid", (40, 55, 100), 4)
     sources = {name for file in dataset.files["valid"] for name in read_shard(dataset, file)["source"].to_pylist()}
     assert stacks.shape == (2 * len(sources), 4, 16, 16, 3)
     assert truth.tolist() == [40, 100] * len(sources)
@@ -151,8 +151,8 @@ def test_validation_images_are_put_together_again(folder: Path) -> None:
         for level, patches in zip((40, 100), images, strict=True):
             windows = cut_windows(compress_jpeg(picture, level), ys, xs, 16)
             assert all((windows == patch).all(axis=(1, 2, 3)).any() for patch in patches)
-    assert set(shard_stacks(dataset, "valid", (1, 2), 4)[1]) == set(LEVELS)
-    assert shard_stacks(dataset, "valid", (40,), 64)[0].shape[1] == PER_IMAGE
+    assert set(shard_patch_sets(dataset, "valid", (1, 2), 4)[1]) == set(LEVELS)
+    assert shard_patch_sets(dataset, "valid", (40,), 64)[0].shape[1] == PER_IMAGE
 
 
 def test_a_folder_that_is_no_finished_dataset_is_refused(copied: Path) -> None:
@@ -221,8 +221,8 @@ def test_datasets_of_version_1_give_the_same_images(levels: tuple[int, ...], fol
     new, old = open_dataset(str(folder)), open_dataset(str(copied))
     assert (new.version, old.version) == (2, 1)
     for split in ("valid", "test"):
-        patches, truth = shard_stacks(old, split, levels, 4)
-        expected = shard_stacks(new, split, levels, 4)
+        patches, truth = shard_patch_sets(old, split, levels, 4)
+        expected = shard_patch_sets(new, split, levels, 4)
         assert np.array_equal(patches, expected[0])
         assert np.array_equal(truth, expected[1])
     assert np.array_equal(next(shard_batches(old, config()))[0], next(shard_batches(new, config()))[0])

@@ -9,14 +9,14 @@ import pytest
 from pictures import make_picture
 from PIL import Image
 
-from q1net_core.network.q1net import VARIANTS
+from q1net_core.metrics import QualityErrors
+from q1net_core.network.variants import VARIANTS
 from training import __main__ as command
 from training.config import PRESETS
 from training.studies import ablations as baselines
 from training.studies.ablations import ABLATIONS, COLUMNS, SELECTIONS, evaluate, measure_gradient, to_markdown
 
 
-# Keras hands TensorFlow variables to numpy in a way that numpy 2 deprecates.
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few small lossless images in train/, valid/ and test/."""
@@ -57,7 +57,8 @@ def test_row_is_trained_and_evaluated_by_one_command(
         assert 5 < row["mae"] < 60
         assert row["sde"] > 0
         assert 0 < row["answered"] <= 1
-        assert row["alpha"] == VARIANTS[ABLATIONS[name].changes.get("variant", "q1net-k8")].alpha
+        variant = ABLATIONS[name].changes.get("variant", "q1net-k8")
+        assert row["alpha"] == VARIANTS[variant].architecture.parameters["alpha"]
     if "sobel" in names:
         assert rows["sobel"]["threshold"] != rows["regressor"]["threshold"]
         assert len(list(tmp_path.glob("*/checkpoint.keras"))) == 1
@@ -98,12 +99,13 @@ def test_patches_with_little_gradient_are_left_out_only_where_the_row_says_so() 
     # The flat majority is wrong.
     stacks[:, 4:, 0, 0] = 99
     labelled = (stacks, truth)
-    assert evaluate(Reader(), "gradient", labelled, labelled) | {"threshold": None} == {
-        "mae": 0.0, "sde": 0.0, "answered": 1.0, "threshold": None, "images": 3,
-    }  # fmt: skip
-    everything = evaluate(Reader(), "all", labelled, labelled)
+    selected = evaluate(Reader(), "q1net-regressor", "gradient", labelled, labelled)
+    right = sum((QualityErrors.of(level, level) for level in (20, 50, 80)), QualityErrors()).band(1, 100)
+    assert selected == right | {"answered": 1.0, "threshold": selected["threshold"]}
+    everything = evaluate(Reader(), "q1net-regressor", "all", labelled, labelled)
+    wrong = sum((QualityErrors.of(level, 99) for level in (20, 50, 80)), QualityErrors()).band(1, 100)
+    assert everything == wrong | {"answered": 1.0, "threshold": -1.0}
     assert everything["mae"] == pytest.approx(np.mean(99 - truth))
-    assert everything["threshold"] == -1.0
 
 
 def test_table_shows_missing_values_as_dashes() -> None:

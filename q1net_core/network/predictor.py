@@ -1,0 +1,101 @@
+"""Checked weights -> a loaded model that predicts.
+
+Layer: keras, imported with the first model and not with this module; no beam, no pyarrow.
+"""
+
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from q1net_core.errors import WeightsError
+from q1net_core.network.variants import VARIANTS
+from q1net_core.network.weights import WeightsFile
+from q1net_core.records import Float32Array, UInt8Array
+
+if TYPE_CHECKING:
+    import keras
+
+# A call's number of samples is rounded up to a multiple of a sixteenth of the largest call: compilers and
+# accelerators, which prepare each shape they meet, meet sixteen at most.
+SHAPES = 16
+
+
+class Predictor:
+    """A loaded network: ``predict`` maps what it sees of one image to qualities. Safe to share between threads.
+
+    Predictions depend on the samples of their call alone, and on the processor: the same samples in the same order are
+    the same call. Beside other samples, or in another order, the last bits of a prediction may differ.
+
+    Args:
+        weights: verified weights.
+        images_per_call: of so many images the samples fit into one call. On a CPU one is best: larger calls leave the
+            cache. Accelerators want more.
+
+    Raises:
+        WeightsError: the file is not a model of its variant.
+    """
+
+    def __init__(self, weights: WeightsFile, images_per_call: int = 1) -> None:
+        self.weights = weights
+        self.largest_call = images_per_call * weights.network.input.most()
+        self._call = compile_inference(load_model(weights))
+
+    def predict(self, samples: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        """Samples uint8 [N, h, w, 3] -> quality and confidence, float32 [N] each, 0-100."""
+        starts = range(0, len(samples), self.largest_call)
+        outputs = [self._predict_call(samples[start : start + self.largest_call]) for start in starts]
+        return self.weights.network.read_outputs(np.concatenate(outputs))
+
+    def _predict_call(self, samples: UInt8Array) -> Float32Array:
+        missing = -len(samples) % max(1, self.largest_call // SHAPES)
+        padded = np.pad(samples, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else samples
+        return np.asarray(self._call(padded))[: len(samples)]
+
+
+def compile_inference(model: "keras.Model") -> Callable[[UInt8Array], Any]:
+    """The model as a compiled function of one batch of any length, callable from several threads at once."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec(model.inputs[0].shape, tf.uint8)]
+        call = tf.function(lambda samples: model(samples, training=False), input_signature=signature)
+        # Traced here, once, so that no two threads do it at the same time later.
+        call.get_concrete_function()
+        return cast(Callable[[UInt8Array], Any], call)
+    if backend == "jax":
+        import jax
+
+        trainable = [variable.value for variable in model.trainable_variables]
+        fixed = [variable.value for variable in model.non_trainable_variables]
+        compiled = jax.jit(lambda samples: model.stateless_call(trainable, fixed, samples, training=False)[0])
+        return cast(Callable[[UInt8Array], Any], compiled)
+    raise WeightsError(f"Keras backend is {backend!r}; expected tensorflow or jax (environment variable KERAS_BACKEND)")
+
+
+def load_model(weights: WeightsFile) -> "keras.Model":
+    """The Keras model of a weights file, in Keras's safe mode, compared with the architecture its card names.
+
+    Raises:
+        WeightsError: the file is not a Keras model, or is not this variant's.
+    """
+    import keras
+
+    with tempfile.NamedTemporaryFile(suffix=".keras") as file:
+        file.write(weights.content)
+        file.flush()
+        try:
+            model = keras.saving.load_model(file.name, compile=False, safe_mode=True)
+        except Exception as error:  # Keras raises whatever the broken file provokes
+            raise WeightsError(f"weights of {weights.variant} are not a Keras model: {error}") from error
+    expected = VARIANTS[weights.variant].architecture.build()
+    if [array.shape for array in model.get_weights()] != [array.shape for array in expected.get_weights()]:
+        raise WeightsError(
+            f"weights file holds a model of {model.count_params()} parameters that is not the variant "
+            f"{weights.variant!r} which its card names"
+        )
+    return model

@@ -1,0 +1,85 @@
+"""The networks as data. VARIANTS names them: architecture, what each sees, how its outputs are read, its weights.
+
+Layer: numpy only. Keras is imported when a model is built, so that whoever only samples images needs no TensorFlow.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from q1net_core.records import Float32Array
+from q1net_core.sampling import PATCHES, InputKind
+
+if TYPE_CHECKING:
+    import keras
+
+MAX_QUALITY = 100.0
+
+# Outputs [N, ...] of a model -> quality and confidence, float32 [N] each, 0-100.
+ReadOutputs = Callable[[Float32Array], tuple[Float32Array, Float32Array]]
+
+
+def read_confidence(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """Outputs [N, 2], which are quality and confidence."""
+    return outputs[:, 0], outputs[:, 1]
+
+
+def read_quality(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """Outputs [N, 1] of a regressor, which is equally sure of everything: confidence 100."""
+    return outputs[:, 0], np.full(len(outputs), MAX_QUALITY, np.float32)
+
+
+def read_levels(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """Outputs [N, 100] of a classifier, probabilities of the levels 1-100: the likeliest one, and how likely it is."""
+    return (np.argmax(outputs, axis=1) + 1).astype(np.float32), MAX_QUALITY * outputs.max(axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A Keras model as data: ``builder`` is the name of a function, "module:function", called with ``parameters``."""
+
+    builder: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self) -> "keras.Model":
+        """The untrained model; imports Keras."""
+        return resolve_name(self.builder)(**self.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A network and what goes with it.
+
+    Args:
+        architecture: how its model is built; the model takes uint8 RGB.
+        input: what it sees of an image.
+        read_outputs: what its outputs mean.
+        loss: what it is trained with, a name in ``training.losses.LOSSES``.
+        weights: name of the packaged weights that it is used with by default; None where there are none.
+    """
+
+    architecture: Architecture
+    input: InputKind = PATCHES
+    read_outputs: ReadOutputs = read_confidence
+    loss: str = "confidence aware"
+    weights: str | None = None
+
+
+def q1net(k: int = 8, alpha: int = 2, bottlenecks: bool = True) -> Architecture:
+    """A Q1Net; see ``q1net_core.network.q1net.build_q1net``."""
+    return Architecture("q1net_core.network.q1net:build_q1net", {"k": k, "alpha": alpha, "bottlenecks": bottlenecks})
+
+
+VARIANTS = {
+    "q1net-k8": Variant(q1net(), weights="q1net-k8"),
+    "q1net-k6": Variant(q1net(k=6)),
+    "q1net-k12": Variant(q1net(k=12)),
+    "q1net-no-bottleneck": Variant(q1net(bottlenecks=False)),
+    "q1net-regressor": Variant(q1net(alpha=1), read_outputs=read_quality, loss="absolute error"),
+    "q1net-classifier": Variant(q1net(alpha=100), read_outputs=read_levels, loss="level cross-entropy"),
+}
+# Other weights of the same network.
+VARIANTS["q1net-k8-robust"] = replace(VARIANTS["q1net-k8"], weights="q1net-k8-robust")

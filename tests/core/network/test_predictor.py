@@ -1,0 +1,119 @@
+"""Predictions: the model's own, by calls that hold one image's samples and nothing else, from several threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from networks import CROP, TINY, write_tiny
+
+from q1net_core.errors import WeightsError
+from q1net_core.network import predictor
+from q1net_core.network.predictor import SHAPES, Predictor, load_model
+from q1net_core.network.weights import read_weights
+from q1net_core.records import UInt8Array
+
+# Levels by which a prediction may depend on the others in its call, and on the processor.
+TOLERANCE = 1e-3
+
+
+@pytest.fixture(scope="module")
+def net(weights_uri: str) -> Predictor:
+    return Predictor(read_weights(weights_uri))
+
+
+@pytest.fixture(scope="module")
+def patches() -> UInt8Array:
+    rng = np.random.default_rng(3)
+    return rng.integers(0, rng.integers(2, 256, (600, 1, 1, 3)), (600, 16, 16, 3)).astype(np.uint8)
+
+
+def spy(net: Predictor, monkeypatch: pytest.MonkeyPatch) -> list[UInt8Array]:
+    """What the model is called with from now on."""
+    calls: list[UInt8Array] = []
+
+    def call(samples: UInt8Array) -> object:
+        calls.append(samples)
+        return compiled(samples)
+
+    compiled = net._call
+    monkeypatch.setattr(net, "_call", call)
+    return calls
+
+
+def test_prediction_is_the_models_for_any_number_of_patches(net: Predictor, patches: UInt8Array) -> None:
+    expected = np.asarray(load_model(net.weights)(patches, training=False))
+    assert np.ptp(expected[:, 0]) > 0.5
+    for count in (1, 7, 16, 255, 256, 257, 600):
+        quality, confidence = net.predict(patches[:count])
+        assert (quality.shape, confidence.shape) == ((count,), (count,))
+        assert (quality.dtype, confidence.dtype) == (np.float32, np.float32)
+        assert np.stack([quality, confidence], axis=-1) == pytest.approx(expected[:count], abs=TOLERANCE)
+
+
+def test_predictions_hardly_depend_on_the_order_of_patches_or_on_their_company(
+    net: Predictor, patches: UInt8Array
+) -> None:
+    together = np.stack(net.predict(patches))
+    order = np.random.default_rng(1).permutation(len(patches))
+    np.testing.assert_allclose(np.stack(net.predict(patches[order])), together[:, order], rtol=0, atol=TOLERANCE)
+    alone = np.concatenate([np.stack(net.predict(patch[None])) for patch in patches[:50]], axis=1)
+    np.testing.assert_allclose(alone, together[:, :50], rtol=0, atol=TOLERANCE)
+
+
+def test_calls_are_as_large_as_is_needed_but_of_few_sizes(
+    net: Predictor, patches: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = spy(net, monkeypatch)
+    for count, sizes in ((1, [16]), (16, [16]), (64, [64]), (100, [112]), (256, [256]), (400, [256, 144])):
+        calls.clear()
+        net.predict(patches[:count])
+        assert [len(call) for call in calls] == sizes
+        assert np.array_equal(np.concatenate(calls)[:count], patches[:count])
+        assert not np.concatenate(calls)[count:].any()
+    calls.clear()
+    for count in range(1, 300, 3):
+        net.predict(patches[:count])
+    assert len({len(call) for call in calls}) <= SHAPES
+
+
+def test_an_accelerators_calls_hold_many_images(weights_uri: str, patches: UInt8Array) -> None:
+    large = Predictor(read_weights(weights_uri), images_per_call=64)
+    assert large.largest_call == 64 * 256
+    expected = Predictor(read_weights(weights_uri)).predict(patches[:40])
+    np.testing.assert_allclose(large.predict(patches[:40]), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_threads_predict_at_once_and_agree(net: Predictor, patches: UInt8Array) -> None:
+    expected = np.stack(net.predict(patches[:100]))
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: np.stack(net.predict(patches[:100])), range(8)))
+    for result in results:
+        np.testing.assert_allclose(result, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_networks_that_see_other_things_predict_one_image_a_call(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = read_weights(write_tiny(name, tmp_path, monkeypatch))
+    net, model = Predictor(weights), load_model(weights)
+    calls = spy(net, monkeypatch)
+    sizes = [(CROP, CROP)] * 3 if name == "tiny-crop" else [(40, 60), (60, 40), (40, 60)]
+    rng, found = np.random.default_rng(1), []
+    for height, width in sizes:
+        image = rng.integers(0, rng.integers(30, 256), (1, height, width, 3)).astype(np.uint8)
+        quality, confidence = net.predict(image)
+        assert quality == pytest.approx(np.asarray(model(image))[:, 0], abs=TOLERANCE)
+        assert confidence.tolist() == [100]
+        found.append(float(quality[0]))
+    assert len(set(found)) == 3
+    assert [call.shape for call in calls] == [(1, *size, 3) for size in sizes]
+
+
+def test_backend_without_inference_is_named(monkeypatch: pytest.MonkeyPatch, weights_uri: str) -> None:
+    model = load_model(read_weights(weights_uri))
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    with pytest.raises(WeightsError, match="'numpy'; expected tensorflow or jax"):
+        predictor.compile_inference(model)
