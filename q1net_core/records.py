@@ -96,7 +96,8 @@ class LatticeEstimate:
     ``match`` and ``level`` say whose table it is and that encoder's own level; ``last_quality`` is the level of the
     last compression, above ``quality`` if a coarser one lies under it. ``margin`` is in nats above the next level;
     ``ties`` are the levels that are not told apart from the answer. ``steps`` are the 64 steps in natural order, 0
-    where unknown. ``grid`` is the phase (x, y) of the block grid, each 0..7. ``evidence`` is about 1 on a lattice.
+    where unknown. ``grid`` is the phase (x, y) of the block grid, each 0..7. ``evidence`` is about 1 on a lattice. Of the
+    blocks that were looked at, 256 at most, ``busy_blocks`` are so busy that a lattice would show.
     """
 
     quality: float | None = None
@@ -108,6 +109,7 @@ class LatticeEstimate:
     evidence: float | None = None
     steps: tuple[int, ...] | None = None
     grid: tuple[int, int] | None = None
+    busy_blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +125,13 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class ImagePatches:
-    """One image's patches, ready for the network: ``patches`` uint8 [N, 16, 16, 3]."""
+    """What a network sees of one image, ``patches`` uint8 [N, h, w, 3]; ``weights`` are those that are to judge it."""
 
     image: ListedImage
     info: ImageInfo
     lattice: LatticeEstimate
     patches: UInt8Array
+    weights: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

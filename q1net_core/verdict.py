@@ -13,8 +13,10 @@ MAX_WIDTH = 40.0
 PRISTINE_LOW = 80.0
 # An image whose interval ends below this was compressed, whatever happened to it since.
 ALTERED_HIGH = 98.0
-# The lattice's evidence where there is none is far below this; near zero there was too little to look at.
-NO_LATTICE = -1.0
+# With so many busy blocks the lattice of a clean decode would have been accepted.
+ENOUGH_BLOCKS = 32
+# The lattice's evidence of pixels on a lattice is about 1, that of altered ones below this.
+NO_LATTICE = 0.7
 
 
 def choose_answer(lattice: LatticeEstimate, network: Estimate | None) -> Answer:
@@ -80,9 +82,9 @@ def judge_header(header: JpegHeader, low: float, high: float) -> Verdict:
 def judge_pixels(lattice: LatticeEstimate, low: float, high: float) -> Verdict:
     """The verdict on pixels of no JPEG file, which lie on no lattice, by the network's interval.
 
-    Without a clear no of the lattice they may be a plain picture's, just decoded: such are not judged.
+    Plain pictures show no lattice even where they are just decoded: such are not judged.
     """
-    if lattice.evidence is None or lattice.evidence >= NO_LATTICE:
+    if lattice.busy_blocks < ENOUGH_BLOCKS or lattice.evidence is None or lattice.evidence >= NO_LATTICE:
         return Verdict.UNSURE
     if low >= PRISTINE_LOW:
         return Verdict.PRISTINE
