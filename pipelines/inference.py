@@ -39,9 +39,8 @@ class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
         from q1net_core.network.weights import read_pinned
 
         share_accelerator()
-        return Predictor(
-            read_pinned(self.weights, self.sha256), ACCELERATOR_IMAGES_PER_BATCH if self.accelerator else 1
-        )
+        images = ACCELERATOR_IMAGES_PER_BATCH if self.accelerator else 1
+        return Predictor(read_pinned(self.weights, self.sha256), images)
 
     def run_inference(
         self, batch: Sequence[ImagePatches], model: PatchModel, inference_args: dict[str, Any] | None = None

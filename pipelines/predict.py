@@ -32,12 +32,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder or glob; local, gs://, s3://, ...")
     parser.add_argument("--json", action="store_true", help="one JSON object per line, the columns of the audit table")
-    parser.add_argument(
-        "--overlay", metavar="OUT.png", help="of a single image, also draw the patches over it, by quality and confidence"
-    )
-    parser.add_argument(
-        "--gallery", metavar="OUT.png", help="of a single image, also draw the patches in order of their confidence"
-    )
+    parser.add_argument("--overlay", metavar="OUT.png", help="of a single image, also draw the patches over it")
+    parser.add_argument("--gallery", metavar="OUT.png", help="of a single image, also draw the patches by confidence")
     add_settings(parser)
     return parser
 

@@ -96,8 +96,8 @@ class LatticeEstimate:
     ``match`` and ``level`` say whose table it is and that encoder's own level; ``last_quality`` is the level of the
     last compression, above ``quality`` if a coarser one lies under it. ``margin`` is in nats above the next level;
     ``ties`` are the levels that are not told apart from the answer. ``steps`` are the 64 steps in natural order, 0
-    where unknown. ``grid`` is the phase (x, y) of the block grid, each 0..7. ``evidence`` is about 1 on a lattice. Of the
-    blocks that were looked at, 256 at most, ``busy_blocks`` are so busy that a lattice would show.
+    where unknown. ``grid`` is the phase (x, y) of the block grid, each 0..7. ``evidence`` is about 1 on a lattice.
+    ``busy_blocks`` of the blocks that were looked at, 256 at most, are so busy that a lattice would show.
     """
 
     quality: float | None = None

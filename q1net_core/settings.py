@@ -103,9 +103,9 @@ class EstimatorSettings:
         Another threshold than the one chosen takes the intervals away: they hold for that one only.
         """
         rule = weights.rule(self.fusion)
-        return (
-            rule if self.threshold in (None, rule.threshold) else replace(rule, threshold=self.threshold, intervals=())
-        )
+        if self.threshold is None or self.threshold == rule.threshold:
+            return rule
+        return replace(rule, threshold=self.threshold, intervals=())
 
     def pin(self, files: Mapping[str, WeightsFile]) -> dict[str, PinnedWeights]:
         """Read weights, by source, as the steps of a run know them."""
