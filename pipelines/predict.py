@@ -43,13 +43,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return make_parser().parse_args(argv)
 
 
-def check_pictures(options: argparse.Namespace, images: int, weights: dict[str, PinnedWeights]) -> None:
+def check_pictures(
+    options: argparse.Namespace, images: int, settings: EstimatorSettings, weights: dict[str, PinnedWeights]
+) -> None:
     """Raise ConfigError where --overlay or --gallery cannot be drawn."""
     for flag in ("overlay", "gallery"):
         if getattr(options, flag) is None:
             continue
         if images != 1:
             raise ConfigError(f"--{flag} draws one image; {images} were given")
+        if settings.cascade or not weights:
+            raise ConfigError(
+                f"--{flag} draws what the network says, which may not be asked; leave --cascade and --estimators out"
+            )
         for pinned in weights.values():
             if pinned.input != PATCHES:
                 raise ConfigError(f"--{flag} draws patches; {pinned.variant} sees a {pinned.input.sampler}")
@@ -58,29 +64,20 @@ def check_pictures(options: argparse.Namespace, images: int, weights: dict[str, 
 def write_pictures(
     options: argparse.Namespace, record: ImageRecord, settings: EstimatorSettings, weights: dict[str, PinnedWeights]
 ) -> None:
-    """Draw the patches that a record was made from, as --overlay and --gallery say.
-
-    Raises:
-        ConfigError: the network was not asked.
-    """
-    source = settings.weights_for(accepted=record.lattice.quality is not None)
-    if source is None or record.network is None:
-        raise ConfigError(
-            "the network was not asked, so that there are no patches to draw; leave --cascade and --estimators out"
-        )
-    pinned = weights[source]
+    """Draw the patches that a record was made from, as --overlay and --gallery say."""
+    pinned = weights[settings.weights_for(accepted=record.lattice.quality is not None) or ""]
     pixels = decode(storage.read_bytes(record.image.uri, settings.max_bytes), settings.limits).pixels
     height, width = pixels.shape[:2]
     grid = choose_grid(record.lattice.grid, height, width)
     patches = sample_patches(pixels, settings.patches, grid)
     quality, confidence = load_network(pinned).predict(patches)
-    view = PatchView(quality, confidence, pinned.rule.threshold, record.network.quality)
+    view = PatchView(quality, confidence, pinned.rule.threshold, record.network and record.network.quality)
     title = describe(record)
     if options.overlay:
         blocks = sample_blocks(height, width, settings.patches, grid)
         write_png(options.overlay, draw_overlay(pixels, blocks, view, title))
     if options.gallery:
-        write_png(options.gallery, draw_gallery(patches, view, f"{title}; below each patch its quality (confidence)"))
+        write_png(options.gallery, draw_gallery(patches, view, f"{title}. Below each its quality (confidence)"))
 
 
 def write_png(uri: str, pixels: UInt8Array) -> None:
@@ -93,10 +90,11 @@ def write_png(uri: str, pixels: UInt8Array) -> None:
 def describe(record: ImageRecord) -> str:
     """The title of a picture of patches: the answer, and what the network says."""
     answer, network = record.answer, record.network
-    assert network is not None
-    found = "no answer" if answer.quality is None else f"quality {answer.quality:.1f} ({answer.source})"
+    title = "no answer" if answer.quality is None else f"quality {answer.quality:.1f} ({answer.source})"
+    if network is None:
+        return title
     estimate = "no estimate" if network.quality is None else f"{network.quality:.1f}"
-    return f"{found}; {network.variant}: {estimate} from {network.patches_used} of {network.patches} patches"
+    return f"{title}; {network.variant}: {estimate} from {network.patches_used} of {network.patches} patches"
 
 
 def to_line(row: Row) -> str:
@@ -128,7 +126,7 @@ def run(argv: list[str]) -> int:
         settings = take_settings(vars(options))
         listed = list(list_inputs(options.images))
         weights = settings.pin(settings.read_weights())
-        check_pictures(options, len(listed), weights)
+        check_pictures(options, len(listed), settings, weights)
         if weights:
             start_quietly()
         for image in listed:

@@ -89,7 +89,9 @@ class WriteRun(beam.PTransform):
 
 
 def read_run(run_uri: str) -> pa.Table:
-    """All rows of a committed run, as `_run.json` lists them, checked against its checksums.
+    """All rows of a committed run, as `_run.json` lists them, checked against its checksums, in AUDIT_SCHEMA.
+
+    Columns that a run of an older version did not have are null.
 
     Raises:
         FileNotFoundError: the run was never committed.
@@ -102,4 +104,13 @@ def read_run(run_uri: str) -> pa.Table:
             raise
         raise FileNotFoundError(f"{run_uri} is not a committed run: it has no _run.json") from error
     tables = [pq.read_table(BytesIO(files.read_part(run_uri, listed))) for listed in run["files"]]
-    return pa.concat_tables(tables) if tables else AUDIT_SCHEMA.empty_table()
+    return pa.concat_tables([AUDIT_SCHEMA.empty_table(), *map(to_schema, tables)])
+
+
+def to_schema(table: pa.Table) -> pa.Table:
+    """A table of this or an older version in AUDIT_SCHEMA; columns that it does not have are null."""
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in AUDIT_SCHEMA
+    ]
+    return pa.table(columns, schema=AUDIT_SCHEMA)

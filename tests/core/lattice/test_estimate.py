@@ -188,7 +188,7 @@ def test_pictures_altered_after_their_compression_are_abstained_on(
     for level in (40, 75, 95):
         estimate = estimate_lattice(alter(compress(load_original(name), level)[:256]))
         assert estimate == LatticeEstimate(evidence=estimate.evidence, busy_blocks=estimate.busy_blocks)
-        assert estimate.busy_blocks > 100
+        assert estimate.busy_blocks > 64
 
 
 @pytest.mark.parametrize("codec", ["WEBP", "AVIF"])
