@@ -18,7 +18,7 @@ setup(
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["q1net_core*", "pipelines*", "training*"]),
-    package_data={"q1net_core": ["weights/*", "data/*.json", "data/*.png", "py.typed"]},
+    package_data={"pipelines.report": ["*.j2"], "q1net_core": ["weights/*", "data/*.json", "data/*.png", "py.typed"]},
     install_requires=[
         "apache-beam>=2.77,<2.78",
         "tensorflow>=2.21,<2.22",
@@ -30,6 +30,8 @@ setup(
         "fsspec>=2026.1",
         "gcsfs>=2026.1",
         "google-crc32c>=1.7",
+        "jinja2>=3.1,<4",
+        "tabulate>=0.9,<1",
         "tqdm>=4.66",
     ],
     extras_require={
@@ -54,6 +56,7 @@ setup(
             "setuptools>=80",
             "tensorboard>=2.20",
             "tf2onnx>=1.17,<2",
+            "types-tabulate>=0.9,<1",
         ],
     },
     entry_points={"console_scripts": ["q1net = pipelines.cli:command"]},

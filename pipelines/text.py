@@ -28,6 +28,31 @@ def number(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def percent(count: int, total: int) -> str:
+    """A share in percent without decimals, ``-`` of nothing; what is neither none nor all never looks so.
+
+    >>> percent(1, 3), percent(1, 1000), percent(999, 1000), percent(0, 0)
+    ('33 %', '<1 %', '>99 %', '-')
+    """
+    if not total:
+        return "-"
+    rounded = round(100 * count / total)
+    if count and not rounded:
+        return "<1 %"
+    return ">99 %" if count < total and rounded == 100 else f"{rounded} %"
+
+
+def dominant_levels(histogram: Sequence[int], shown: int = 3) -> str:
+    """The most frequent answers with their shares; ``histogram[q]`` counts the answers that round to q, 0..100.
+
+    >>> dominant_levels([0] * 80 + [93, 0, 0, 0, 0, 4] + [0] * 15)
+    '80 (96 %), 85 (4 %)'
+    """
+    total = sum(histogram)
+    levels = sorted((level for level, count in enumerate(histogram) if count), key=lambda level: -histogram[level])
+    return ", ".join(f"{level} ({percent(histogram[level], total)})" for level in levels[:shown]) or "-"
+
+
 def render_images(rows: Sequence[dict[str, Any]]) -> str:
     """One line per row of the audit table: the answer beside what the file itself says."""
     prefix = len(common_folder([row["uri"] for row in rows]))

@@ -125,7 +125,7 @@ def predict_patches(model: PatchModel, batch: Sequence[ImagePatches]) -> list[Pa
 def predict_together(model: PatchModel, batch: Sequence[ImagePatches]) -> list[PatchPredictions]:
     """Predictions for many images in one call of the model, split back by image; what accelerators want.
 
-    The last bits of an image's predictions may depend on the others of its batch: 1e-3 levels at most.
+    The last bits of an image's predictions may depend on the others of its batch.
     """
     if len({item.patches.shape[1:] for item in batch}) != 1:
         return predict_patches(model, batch)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-LEVELS = 100
+# libjpeg levels, 1-100.
+N_LEVELS = 100
 # The bands of the evaluation tables; the ends are included.
 BANDS = ((1, 10), (11, 50), (51, 90), (91, 95), (96, 100), (1, 100))
 # Errors are added up in whole units of 1/4096 level: sums of integers do not depend on their order, sums of floats do.
@@ -33,7 +34,7 @@ class GroupSummary:
 
     statuses: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
-    histogram: Counts = field(default_factory=lambda: _zeros(LEVELS + 1))
+    histogram: Counts = field(default_factory=lambda: _zeros(N_LEVELS + 1))
 
     def __add__(self, other: "GroupSummary") -> "GroupSummary":
         return GroupSummary(
@@ -112,11 +113,11 @@ class QualityErrors:
     order of adding. ``confusion[true - 1, rounded estimate]`` has 101 columns, for estimates of 0..100.
     """
 
-    missing: Counts = field(default_factory=lambda: _zeros(LEVELS))
-    signed: Counts = field(default_factory=lambda: _zeros(LEVELS))
-    absolute: Counts = field(default_factory=lambda: _zeros(LEVELS))
-    squared: Counts = field(default_factory=lambda: _zeros(LEVELS))
-    confusion: Counts = field(default_factory=lambda: _zeros(LEVELS, LEVELS + 1))
+    missing: Counts = field(default_factory=lambda: _zeros(N_LEVELS))
+    signed: Counts = field(default_factory=lambda: _zeros(N_LEVELS))
+    absolute: Counts = field(default_factory=lambda: _zeros(N_LEVELS))
+    squared: Counts = field(default_factory=lambda: _zeros(N_LEVELS))
+    confusion: Counts = field(default_factory=lambda: _zeros(N_LEVELS, N_LEVELS + 1))
 
     @staticmethod
     def of(level: int, quality: float | None) -> "QualityErrors":
@@ -160,7 +161,7 @@ class QualityErrors:
         bias = int(self.signed[part].sum()) / answered / UNITS
         mean_square = int(self.squared[part].sum()) / answered / UNITS**2
         true = np.arange(low, high + 1)[:, None]
-        distance = np.abs(np.arange(LEVELS + 1)[None, :] - true)
+        distance = np.abs(np.arange(N_LEVELS + 1)[None, :] - true)
         return result | {
             "mae": mae,
             "bias": bias,

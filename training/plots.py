@@ -1,8 +1,11 @@
-"""The curves of a training as a picture. Imports matplotlib, an extra, when something is drawn."""
+"""The curves of a training as a picture."""
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
+
+from matplotlib.figure import Figure
+
+from q1net_core.png import to_png
 
 # Left, per patch and while training; right, per image.
 PANELS = (("loss", "quality_error", "confidence_error", "level_error", "val_patch_mae"), ("val_mae",))
@@ -10,9 +13,7 @@ PANELS = (("loss", "quality_error", "confidence_error", "level_error", "val_patc
 
 def plot_history(rows: Sequence[dict[str, Any]]) -> bytes:
     """Curves over the steps as PNG: losses and errors of patches, and the errors of fused estimates."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = Figure(figsize=(11, 4.5), dpi=100, layout="constrained")
     altered = sorted(name for name in rows[0] if name.startswith("val_") and name.endswith("_mae"))
     fused = [*PANELS[1], *(name for name in altered if name not in (*PANELS[0], *PANELS[1]))]
     for axes, names, title in zip(figure.subplots(1, 2), (PANELS[0], fused), ("patches", "images"), strict=True):
@@ -24,6 +25,4 @@ def plot_history(rows: Sequence[dict[str, Any]]) -> bytes:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return buffer.getvalue()
+    return to_png(figure)

@@ -31,9 +31,8 @@ from training.validation import (
     stops_early,
 )
 
-# What is known of a training's origin when it starts, kept in its folder.
+# In a training's folder: what was known of its origin when it started.
 ORIGIN = "origin.json"
-
 # Dense where levels differ most, at both ends.
 CALIBRATION_LEVELS = (1, 2, 3, *range(5, 91, 5), 92, 94, 95, 96, 97, 98, 99, 100)
 # With a momentum of 0.9, what batch normalisation had learnt before counts for 1 % after so many batches.

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +134,7 @@ class Validate(keras.callbacks.Callback):
         rows.append(row)
         with (self.folder / HISTORY).open("a") as file:
             file.write(json.dumps(row) + "\n")
-        if find_spec("matplotlib"):
-            (self.folder / PLOT).write_bytes(plot_history(rows))
+        (self.folder / PLOT).write_bytes(plot_history(rows))
         save_atomically(self.model, self.folder / CHECKPOINT)
         if stops_early(rows, self.config.patience):
             self.model.stop_training = True

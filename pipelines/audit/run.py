@@ -1,6 +1,6 @@
 """A run: parts first, `_run.json` last. Readers take a run only if it is there, and only the parts that it lists."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -88,29 +88,39 @@ class WriteRun(beam.PTransform):
         )
 
 
-def read_run(run_uri: str) -> pa.Table:
-    """All rows of a committed run, as `_run.json` lists them, checked against its checksums, in AUDIT_SCHEMA.
+def open_run(run_uri: str) -> files.JSON:
+    """What `_run.json` of a committed run says; raises FileNotFoundError if the run was never committed."""
+    try:
+        return files.read_json(storage.join(run_uri, "_run.json"))
+    except ImageError as error:
+        if error.status is not Status.MISSING:
+            raise
+        raise FileNotFoundError(f"{run_uri} is not a committed run: it has no _run.json") from error
 
-    Columns that a run of an older version did not have are null.
+
+def read_parts(run_uri: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The parts of a committed run, one at a time, as `_run.json` lists them, checked against its checksums.
+
+    All columns of AUDIT_SCHEMA or some; those that a run of an older version did not have are null.
 
     Raises:
         FileNotFoundError: the run was never committed.
         ValueError: a part is not the one that was committed.
     """
-    try:
-        run = files.read_json(storage.join(run_uri, "_run.json"))
-    except ImageError as error:
-        if error.status is not Status.MISSING:
-            raise
-        raise FileNotFoundError(f"{run_uri} is not a committed run: it has no _run.json") from error
-    tables = [pq.read_table(BytesIO(files.read_part(run_uri, listed))) for listed in run["files"]]
-    return pa.concat_tables([AUDIT_SCHEMA.empty_table(), *map(to_schema, tables)])
+    wanted = AUDIT_SCHEMA.names if columns is None else columns
+    schema = pa.schema([AUDIT_SCHEMA.field(name) for name in wanted])
+    for listed in open_run(run_uri)["files"]:
+        file = pq.ParquetFile(BytesIO(files.read_part(run_uri, listed)))
+        part = file.read(columns=[name for name in wanted if name in file.schema_arrow.names])
+        yield pa.table(
+            [
+                part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(len(part), field.type)
+                for field in schema
+            ],
+            schema=schema,
+        )
 
 
-def to_schema(table: pa.Table) -> pa.Table:
-    """A table of this or an older version in AUDIT_SCHEMA; columns that it does not have are null."""
-    columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
-        for field in AUDIT_SCHEMA
-    ]
-    return pa.table(columns, schema=AUDIT_SCHEMA)
+def read_run(run_uri: str) -> pa.Table:
+    """All rows of a committed run in AUDIT_SCHEMA; raises as read_parts."""
+    return pa.concat_tables([AUDIT_SCHEMA.empty_table(), *read_parts(run_uri)])

@@ -1,10 +1,9 @@
 """Pictures of results as PNG bytes: confusion matrix, errors by level, Photoshop levels (figures 4 and 5 of the paper).
 
-Matplotlib without its global state (pyplot), so that any thread may draw, and no display is needed.
+Without pyplot, see q1net_core.png.
 """
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from q1net_core.metrics import LEVELS, Counts
+from q1net_core.metrics import N_LEVELS, Counts
+from q1net_core.png import to_png
 
 DPI = 120
 # Between 0 and 1; lower shows rare confusions stronger.
@@ -29,12 +29,12 @@ def draw_confusion(confusion: Counts, title: str) -> bytes:
     answered = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, answered, out=np.full_like(counts, np.nan), where=answered > 0)
     figure, axes = _start(title, (7.2, 6.4))
-    extent = (0.5, LEVELS + 0.5, LEVELS + 0.5, 0.5)
+    extent = (0.5, N_LEVELS + 0.5, N_LEVELS + 0.5, 0.5)
     picture = axes.imshow(shares, "viridis", PowerNorm(GAMMA, 0, 1), extent=extent, interpolation="nearest")
     figure.colorbar(picture, label="share of the level's images")
     axes.set(xlabel="estimated level, rounded", ylabel="true level")
     axes.grid(visible=False)
-    return _finish(figure)
+    return to_png(figure)
 
 
 def draw_errors(levels: Sequence[dict[str, Any]], title: str) -> bytes:
@@ -45,9 +45,9 @@ def draw_errors(levels: Sequence[dict[str, Any]], title: str) -> bytes:
     for name, label in (("mae", "MAE"), ("sde", "SDE (of absolute errors)"), ("bias", "bias (mean signed error)")):
         axes.plot(true, [row[name] for row in rows], marker="." if len(rows) < 30 else "", label=label)
     axes.axhline(0, color="grey", linewidth=0.8)
-    axes.set(xlabel="true level", ylabel="levels", xlim=(0, LEVELS + 1))
+    axes.set(xlabel="true level", ylabel="levels", xlim=(0, N_LEVELS + 1))
     axes.legend()
-    return _finish(figure)
+    return to_png(figure)
 
 
 def draw_photoshop(levels: Sequence[dict[str, Any]], title: str) -> bytes:
@@ -62,7 +62,7 @@ def draw_photoshop(levels: Sequence[dict[str, Any]], title: str) -> bytes:
     (right,) = twin.plot(at, [row["psnr"] for row in levels], "s--", color="tab:red", label="PSNR")
     twin.set_ylabel("PSNR (dB)")
     axes.legend(handles=[left, right], loc="lower right")
-    return _finish(figure)
+    return to_png(figure)
 
 
 def _start(title: str, inches: tuple[float, float]) -> tuple[Figure, Axes]:
@@ -71,10 +71,3 @@ def _start(title: str, inches: tuple[float, float]) -> tuple[Figure, Axes]:
     axes.set_title(title)
     axes.grid(alpha=0.3)
     return figure, axes
-
-
-def _finish(figure: Figure) -> bytes:
-    buffer = BytesIO()
-    # A Figure on its own draws PNG by Agg. No version in the file, so that the same figures are the same bytes.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

@@ -1,31 +1,50 @@
-"""The steps of an evaluation on one element: compress, label with what is known, sample, compare with the truth."""
+"""The steps of an evaluation on one element: compress, sample, fuse, measure.
 
-import json
-from collections.abc import Iterable, Iterator
+An element is ``(truth, item)``: what is known of a compressed image travels beside it, through the steps of an audit.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import Any
 
-from pipelines.evaluation import photoshop
-from pipelines.transforms import Encoded
-from q1net_core import storage
-from q1net_core.codecs.jpeg import encode_jpeg
-from q1net_core.errors import ImageError
-from q1net_core.images.decode import decode
-from q1net_core.metrics import BANDS, LEVELS, QualityErrors
-from q1net_core.patches import sample_patches
-from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, LatticeEstimate, ListedImage, Status, UInt8Array
-from q1net_core.sampling import InputKind, sample
+from apache_beam.pvalue import TaggedOutput
 
-# Which of the evaluation's weights, and how many patches per image.
-Case = tuple[int, int]
+from pipelines import transforms
+from pipelines.runtime import counters
+from pipelines.transforms import FINISHED, Encoded
+from q1net_core.arrays import UInt8Array
+from q1net_core.errors import ImageError
+from q1net_core.estimator import EstimatorSettings, sample_image
+from q1net_core.images.decode import decode
+from q1net_core.records import FusionRule, ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
+from q1net_core.sampling import InputKind
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is known of one compressed image: its study compressed it at ``level``.
+
+    A study that knows more has a subclass.
+    """
+
+    level: int
+
+
+# Pixels and the cases of a study -> the truth and the bytes of each file that is estimated.
+Make = Callable[[UInt8Array, Sequence[Any]], Iterable[tuple[Truth, bytes]]]
+# One compressed image -> what a network with this kind of input sees, or its record where it is finished without one;
+# once or several times.
+Sample = Callable[[Any, Encoded, EstimatorSettings, InputKind], Iterable[tuple[Truth, ImagePatches | ImageRecord]]]
+# One estimated image -> the key under which its statistic is added up, and the statistic, anything with ``+``.
+Measure = Callable[[Any, ImageRecord], tuple[Any, Any]]
 
 
 @contextmanager
 def usable(image: ListedImage) -> Iterator[None]:
-    """Whatever is wrong with one image stops the evaluation, which would be of other images without it."""
+    """An image that cannot be used stops the evaluation: without it, the figures would be of other images."""
     try:
         yield
     except ImageError as error:
@@ -33,82 +52,59 @@ def usable(image: ListedImage) -> Iterator[None]:
 
 
 def accept(record: ImageRecord) -> ImageRecord:
-    """A record that was finished without Q1Net; an image that gave no pixels stops the evaluation."""
+    """The record of an image that was decoded; any other stops the evaluation."""
     if record.status is not Status.OK:
         raise RuntimeError(f"{record.image.uri} is not usable for evaluation: {record.status}: {record.error}")
     return record
 
 
-def label(image: ListedImage, **facts: Any) -> ListedImage:
-    """What is known of a compressed image (``level``, ``patches``, ``psnr`` ...) travels as its group."""
-    return replace(image, group=json.dumps(read_label(image) | facts), size_bytes=None)
+def refuse(record: ImageRecord) -> Iterator[tuple[Truth, ImageRecord]]:
+    """The record of an image that cannot be read stops the evaluation; nothing comes out."""
+    accept(record)
+    yield from ()
 
 
-def read_label(image: ListedImage) -> dict[str, Any]:
-    """What ``label`` wrote."""
-    return dict(json.loads(image.group)) if image.group else {}
-
-
-def read_pixels(lossless: Encoded) -> UInt8Array:
-    """Pixels of an image, which must be usable."""
+def compress(lossless: Encoded, make: Make, cases: Sequence[Any]) -> Iterator[tuple[Truth, Encoded]]:
+    """A lossless image -> the files that a study makes of it, each with its truth."""
     image, encoded = lossless
     with usable(image):
-        return decode(encoded).pixels
+        pixels = decode(encoded).pixels
+    for truth, compressed in make(pixels, cases):
+        yield truth, (replace(image, size_bytes=len(compressed)), compressed)
 
 
-def compress_levels(lossless: Encoded, levels: tuple[int, ...], patches: int) -> Iterator[Encoded]:
-    """A lossless image -> its JPEG files at libjpeg's levels, labelled."""
-    pixels = read_pixels(lossless)
-    for level in levels:
-        yield label(lossless[0], level=level, patches=patches), encode_jpeg(pixels, level)
+def sample_as_audit(
+    truth: Truth, encoded: Encoded, settings: EstimatorSettings, kind: InputKind
+) -> Iterator[tuple[Truth, ImagePatches | ImageRecord]]:
+    """What an audit samples, which knows nothing of the truth."""
+    yield truth, sample_image(*encoded, settings, kind)
 
 
-def compress_photoshop(lossless: Encoded, levels: tuple[int, ...], patches: int) -> Iterator[Encoded]:
-    """A lossless image -> its JPEG files at Photoshop's levels, labelled."""
-    pixels = read_pixels(lossless)
-    for level in levels:
-        compressed, psnr = photoshop.compress(pixels, level)
-        yield label(lossless[0], level=level, patches=patches, psnr=psnr), compressed
+def sample(
+    known: tuple[Truth, Encoded], sample_one: Sample, settings: EstimatorSettings, kind: InputKind
+) -> Iterator[Any]:
+    """What a study samples of one compressed image: (truth, patches), or (truth, record) on the output FINISHED."""
+    with usable(known[1][0]), counters.timed("sample_usec"):
+        sampled = list(sample_one(*known, settings, kind))
+    for truth, item in sampled:
+        if isinstance(item, ImageRecord):
+            yield TaggedOutput(FINISHED, (truth, transforms.count_row(accept(item))))
+        else:
+            yield truth, item
 
 
-def sample_sizes(encoded: Encoded, sizes: tuple[int, ...]) -> Iterator[ImagePatches]:
-    """A JPEG file, decoded once -> its patches for every number of patches."""
-    pixels = read_pixels(encoded)
-    for size in sizes:
-        with usable(encoded[0]):
-            patches = sample_patches(pixels, size)
-        yield ImagePatches(label(encoded[0], patches=size), ImageInfo(), LatticeEstimate(), patches)
+def fuse(known: tuple[Truth, PatchPredictions], rule: FusionRule) -> tuple[Truth, ImageRecord]:
+    """The finished record of one image, with its truth."""
+    truth, predictions = known
+    return truth, transforms.fuse(predictions, rule)
 
 
-def sample_on_grid(encoded: Encoded, patches: int, kind: InputKind) -> Iterator[ImagePatches]:
-    """A file whose label names its block grid, if one is left -> what a network sees of it on that grid."""
-    pixels = read_pixels(encoded)
-    x, y = read_label(encoded[0])["grid"] or (0, 0)
-    with usable(encoded[0]):
-        yield ImagePatches(encoded[0], ImageInfo(), LatticeEstimate(), sample(pixels, kind, patches, (x, y)))
+def measure(known: tuple[Truth, ImageRecord], measure_one: Measure, candidate: int) -> tuple[tuple[int, Any], Any]:
+    """The statistic of one image, under the candidate's number and the study's own key."""
+    key, statistic = measure_one(*known)
+    return (candidate, key), statistic
 
 
-def to_errors(record: ImageRecord, weights: int) -> tuple[Case, QualityErrors]:
-    """The error of one estimate, under its case."""
-    facts = read_label(record.image)
-    return (weights, facts["patches"]), QualityErrors.of(facts["level"], record.answer.quality)
-
-
-def to_row(record: ImageRecord, weights: int) -> photoshop.Row:
-    """One row of the Photoshop study."""
-    facts, uri = read_label(record.image), storage.printable_uri(record.image.uri)
-    return dict(zip(photoshop.COLUMNS, (uri, facts["level"], record.answer.quality, facts["psnr"]), strict=True))
-
-
-def add_errors(errors: Iterable[QualityErrors]) -> QualityErrors:
-    """The sum of any number of errors; associative, as Beam's combiners need it."""
-    return reduce(add, errors, QualityErrors())
-
-
-def describe(errors: QualityErrors) -> dict[str, Any]:
-    """Metrics by band and by level, and the confusion counts."""
-    return {
-        "bands": [{"levels": [low, high]} | errors.band(low, high) for low, high in BANDS],
-        "levels": [{"level": level} | errors.band(level, level) for level in range(1, LEVELS + 1)],
-        "confusion": errors.confusion.tolist(),
-    }
+def add_up(statistics: Iterable[Any]) -> Any:
+    """The sum of one statistic or more; associative, as Beam's combiners need it."""
+    return reduce(add, statistics)

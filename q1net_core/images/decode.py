@@ -16,7 +16,7 @@ from q1net_core.errors import ConfigError, ImageError
 from q1net_core.images.guards.bounds import check_size
 from q1net_core.images.guards.table import DECODERS
 from q1net_core.images.sniff import sniff_format
-from q1net_core.jpeg.markers import ColourSpace, read_start
+from q1net_core.jpeg.markers import ColourSpace
 from q1net_core.records import DecodedImage, Status
 
 # Pillow warns of what it can do without; a file that it cannot decode is an error. For the whole process, because
@@ -71,13 +71,13 @@ def decode(encoded: bytes, limits: Limits = Limits()) -> DecodedImage:
         raise ImageError(Status.UNSUPPORTED, f"the content is {kind}, expected one of {', '.join(DECODERS)}")
     decoder = DECODERS[kind]
     try:
-        guarded, name = decoder.guard(encoded, limits.max_pixels)
-        image = decoder.open(BytesIO(guarded))
+        guarded = decoder.guard(encoded, limits.max_pixels)
+        image = decoder.open(BytesIO(guarded.encoded))
         check_size(kind, *image.size, limits.max_pixels)
         mode = image.mode
         image.load()
-        coded = _coded_luma(image, read_start(guarded).colour_space) if kind == "JPEG" else None
-        return DecodedImage(pixels=_rgb_pixels(image, kind), format=name, mode=mode, coded=coded)
+        coded = _coded_luma(image, guarded.colour_space)
+        return DecodedImage(pixels=_rgb_pixels(image, kind), format=guarded.format, mode=mode, coded=coded)
     except ImageError:
         raise
     except MemoryError as error:
@@ -116,8 +116,8 @@ def _rgb_pixels(image: Image.Image, kind: str) -> UInt8Array:
     return np.asarray(image)
 
 
-def _coded_luma(image: Image.Image, colour_space: ColourSpace) -> UInt8Array | None:
-    """DecodedImage.coded of a JPEG."""
+def _coded_luma(image: Image.Image, colour_space: ColourSpace | None) -> UInt8Array | None:
+    """DecodedImage.coded."""
     if colour_space is ColourSpace.YCCK:
         # Adobe stores inverted inks, so that C, M and Y as Pillow gives them are the R, G and B of that YCbCr.
         rgb = Image.merge("RGB", image.split()[:3])

@@ -16,7 +16,7 @@ Earlier names win: at quality 100 mozjpeg and libjpeg write the same tables, so 
 import hashlib
 import struct
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 
 from q1net_core.jpeg.markers import (
@@ -82,7 +82,7 @@ def _read_tables(payload: bytes) -> Iterator[tuple[int, Table]]:
 
 def _is_possible(frame: Frame) -> bool:
     """Whether libjpeg takes such components."""
-    complete = 1 <= frame.count <= MAX_COMPONENTS and len(frame.components) == frame.count
+    complete = 1 <= frame.declared <= MAX_COMPONENTS and len(frame.components) == frame.declared
     return complete and all(1 <= part.across <= 4 and 1 <= part.down <= 4 for part in frame.components)
 
 
@@ -153,15 +153,16 @@ def read_jpeg_header(encoded: bytes) -> JpegHeader | None:
     """
     if not encoded.startswith(b"\xff\xd8"):
         return None
-    frame, colour_space = read_start(encoded)
+    frame, colour_space, first_segments, scan = read_start(encoded)
     # Lossless frames quantize nothing, so there is no quality to tell.
     if frame is None or frame.marker in LOSSLESS_FRAMES or not _is_possible(frame):
         return None
     components, height, scans = frame.components, frame.height, 0
     slots: dict[int, Table] = {}
     in_force: dict[int, Table] = {}
-    for marker, start, end in islice(iter_segments(encoded), MAX_SEGMENTS):
-        if marker in (SOI, EOI) or end < start or end > len(encoded):
+    later = iter_segments(encoded, len(encoded) if scan is None else scan)
+    for marker, _, start, end in chain(first_segments, islice(later, MAX_SEGMENTS)):
+        if end < start or end > len(encoded) or (scans and marker in (SOI, EOI)):
             break
         payload = encoded[start:end]
         if marker == DQT:

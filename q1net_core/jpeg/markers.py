@@ -10,7 +10,6 @@ Source: ITU-T T.81 Annex B; colour spaces as in libjpeg's jdapimin.c.
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from typing import NamedTuple
@@ -29,12 +28,14 @@ MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 
 
 class Segment(NamedTuple):
-    """A marker and the bounds of its payload, which may lie beyond the end of a file that is cut.
+    """A marker, the byte it stands ``at``, and the bounds of its payload.
 
-    ``end`` is below ``start`` where the length given is impossible. SOI and EOI have no payload.
+    ``end`` lies beyond the end of a file that is cut, and before ``start`` where the length given is impossible. SOI
+    and EOI have no payload.
     """
 
     marker: int
+    at: int
     start: int
     end: int
 
@@ -48,15 +49,14 @@ class Component(NamedTuple):
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A frame header. ``count`` is the number of components it declares; ``components`` are those that it has."""
+class Frame(NamedTuple):
+    """A frame header: ``declared`` is the number of components that it names, ``components`` are those that it has."""
 
     marker: int
     precision: int
     height: int
     width: int
-    count: int
+    declared: int
     components: tuple[Component, ...]
 
 
@@ -72,10 +72,16 @@ class ColourSpace(StrEnum):
 
 
 class Start(NamedTuple):
-    """What stands before the first scan: the first frame header, if any, and the colour space of its components."""
+    """What a JPEG file says before its first scan.
+
+    ``frame`` is the first frame header, if any, and ``colour_space`` that of its components. ``segments`` are all
+    complete ones, and ``scan`` is the byte that the first scan's marker stands at; None if there is no scan.
+    """
 
     frame: Frame | None
     colour_space: ColourSpace
+    segments: list[Segment]
+    scan: int | None
 
 
 def iter_segments(encoded: bytes, at: int = 2) -> Iterator[Segment]:
@@ -87,12 +93,12 @@ def iter_segments(encoded: bytes, at: int = 2) -> Iterator[Segment]:
         at = found.end()
         marker = encoded[at - 1]
         if marker in (SOI, EOI):
-            yield Segment(marker, at, at)
+            yield Segment(marker, at - 2, at, at)
             continue
         if at + 2 > len(encoded):
             return
-        start, end = at + 2, at + int.from_bytes(encoded[at : at + 2])
-        yield Segment(marker, start, end)
+        start, end = at + 2, at + (encoded[at] << 8 | encoded[at + 1])
+        yield Segment(marker, at - 2, start, end)
         at = max(start, end)
 
 
@@ -100,13 +106,13 @@ def read_frame(marker: int, payload: bytes) -> Frame | None:
     """A frame header (T.81 B.2.2) from the payload of its segment; None if that is too short to tell the size."""
     if len(payload) < 6:
         return None
-    precision, height, width, count = struct.unpack_from(">BHHB", payload)
+    precision, height, width, declared = struct.unpack_from(">BHHB", payload)
     whole = (len(payload) - 6) // 3
     components = tuple(
         Component(ident, sampling >> 4, sampling & 15, slot)
-        for ident, sampling, slot in struct.iter_unpack("3B", payload[6 : 6 + 3 * min(count, whole)])
+        for ident, sampling, slot in struct.iter_unpack("3B", payload[6 : 6 + 3 * min(declared, whole)])
     )
-    return Frame(marker, precision, height, width, count, components)
+    return Frame(marker, precision, height, width, declared, components)
 
 
 def name_colour_space(idents: bytes, jfif: bool, transform: int | None) -> ColourSpace:
@@ -131,10 +137,15 @@ def name_colour_space(idents: bytes, jfif: bool, transform: int | None) -> Colou
 
 def read_start(encoded: bytes) -> Start:
     """What a JPEG file says before its first scan, which is all that its colour space depends on."""
-    frame, jfif, transform = None, False, None
-    for marker, start, end in islice(iter_segments(encoded), MAX_SEGMENTS):
-        if marker in (SOS, SOI, EOI) or end > len(encoded):
+    frame, jfif, transform, scan = None, False, None, None
+    segments = []
+    for segment in islice(iter_segments(encoded), MAX_SEGMENTS):
+        marker, at, start, end = segment
+        if marker == SOS:
+            scan = at
+        if marker == SOS or end > len(encoded):
             break
+        segments.append(segment)
         if marker == APP0:
             # libjpeg takes a shorter segment for something else.
             jfif = jfif or (end - start >= 14 and encoded.startswith(b"JFIF\0", start))
@@ -142,5 +153,8 @@ def read_start(encoded: bytes) -> Start:
             transform = encoded[start + 11]
         elif marker in FRAMES and frame is None:
             frame = read_frame(marker, encoded[start:end])
+        elif marker == SOI:
+            # A file of tables alone may come before the picture; but for the tables, libjpeg starts anew.
+            frame, jfif, transform = None, False, None
     idents = bytes(component.ident for component in frame.components) if frame else b""
-    return Start(frame, name_colour_space(idents, jfif, transform))
+    return Start(frame, name_colour_space(idents, jfif, transform), segments, scan)

@@ -34,17 +34,17 @@ class Card:
     Args:
         variant: a name in VARIANTS.
         sha256: of the weights file.
-        codec: whose levels the network estimates, a name in ``codecs.base.CODECS``; cards without one are JPEG's.
+        codec: whose levels the network estimates, a name in ``codecs.table.CODECS``; old cards without one are JPEG's.
         codec_versions: the libraries that compressed the training pictures, by name.
         pictures: of ``training`` and ``validation``: the number of ``files``, and the ``sha256`` of all of theirs.
-        start_sha256: of the weights that the training started from; None if it started untrained.
+        start_sha256: of the weights that the training started from; None if there were none, or nobody knows which.
         validation: figures of these weights on the validation pictures, by name.
         trained: the training's configuration, and how far it came.
         made_with: versions, by name.
         calibration: how the pictures were sampled that chose ``fusions``.
         fusions: of each fusion rule, the best first: ``threshold``, ``calibration``, figures.
         intervals: of fusion rules, by name, how far their answers may be off (intervals.tables_to_json).
-        onnx_sha256: of the same network as an ONNX file.
+        onnx_sha256: of the same network as an ONNX file; None where there is none.
         more: all other keys.
     """
 

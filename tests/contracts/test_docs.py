@@ -13,7 +13,9 @@ from pipelines import cli, export, predict
 from pipelines.audit import command as audit
 from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.evaluation import command as evaluate
-from pipelines.evaluation import stress
+from pipelines.evaluation.studies import STUDIES
+from pipelines.evaluation.studies.conditions import CONDITIONS
+from pipelines.report import command as report
 from pipelines.runtime.counters import COUNTERS
 from pipelines.shards import command as shards
 from pipelines.shards.parquet import SHARD_SCHEMA
@@ -34,6 +36,7 @@ PARSERS = {
     "evaluate": evaluate.make_parser(),
     "export": export.make_parser(),
     "predict": predict.make_parser(),
+    "report": report.make_parser(),
     "shards": shards.make_parser(),
     "train": train.make_parser(),
 }
@@ -102,13 +105,13 @@ def test_the_flags_of_evaluate_are_documented_in_their_table() -> None:
 
 def test_the_studies_of_evaluate_are_documented_with_their_files() -> None:
     documented = table_in("evaluate", "study")
-    assert list(documented) == list(evaluate.STUDIES)
-    assert all(f"`{file}`" in documented[study][-1] for study, file in evaluate.STUDIES.items())
+    assert list(documented) == list(STUDIES)
+    assert all(f"`{study.file}`" in documented[name][-1] for name, study in STUDIES.items())
 
 
 def test_the_conditions_of_the_stress_study_are_documented() -> None:
     documented = " ".join(parse_table(PAGES["evaluate"], "condition"))
-    assert sorted(re.findall(r"[\w.-]+", documented)) == sorted(stress.CONDITIONS)
+    assert sorted(re.findall(r"[\w.-]+", documented)) == sorted(CONDITIONS)
 
 
 def test_the_flags_and_formats_of_export_are_documented() -> None:

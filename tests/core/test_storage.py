@@ -2,7 +2,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -198,9 +197,8 @@ def test_a_huge_file_is_refused_without_reading_it(tmp_path: Path) -> None:
     path = tmp_path / "sparse.jpg"
     with open(path, "wb") as file:
         file.truncate(1 << 40)
-    started = time.monotonic()
+    # Reading it would need a terabyte of memory.
     assert status_of_reading(str(path), 1000)[0] is Status.TOO_LARGE
-    assert time.monotonic() - started < 5
 
 
 AS_NOBODY = """

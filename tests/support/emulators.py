@@ -6,20 +6,16 @@ They set environment variables for the rest of the session, so that subprocesses
 import contextlib
 import json
 import os
-import socket
-import subprocess
 import sys
 import threading
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from servers import free_port, running
 
 BUCKET = "q1net-test"
 
@@ -32,9 +28,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An S3 store with one bucket: ``s3://q1net-test``."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with _running(command, port, tmp_path_factory.mktemp("s3")) as url, pytest.MonkeyPatch.context() as patch:
+    with running(command, port, tmp_path_factory.mktemp("s3")) as url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", url)
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -46,12 +42,12 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Google Cloud Storage store with one bucket: ``gs://q1net-test``."""
-    port = _free_port()
+    port = free_port()
     folder = tmp_path_factory.mktemp("gcs")
     command = [sys.executable, "-m", "gcp_storage_emulator", "start", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--in-memory", "--quiet", "--default-bucket", BUCKET]
     with (
-        _running(command, port, folder) as url,
+        running(command, port, folder) as url,
         _token_server() as token_uri,
         pytest.MonkeyPatch.context() as patch,
     ):
@@ -63,40 +59,9 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"gs://{BUCKET}"
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def _request(url: str, method: str = "GET") -> None:
     with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10):
         pass
-
-
-@contextlib.contextmanager
-def _running(command: list[str], port: int, folder: Path) -> Iterator[str]:
-    url = f"http://127.0.0.1:{port}"
-    log = folder / "server.log"
-    with open(log, "wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{command} did not start: {log.read_text(errors='replace')[-2000:]}")
-            time.sleep(0.05)
-        yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 class _TokenHandler(BaseHTTPRequestHandler):

@@ -84,7 +84,7 @@ def test_every_image_is_judged_by_the_others() -> None:
 
 def test_comparison_has_a_row_for_each_rule() -> None:
     many, few = (made_up_predictions(4, (20, 40, 60), patches) for patches in (100, 16))
-    header, _, *rows = compare_rules(many, few, images=4)
+    header, _, *rows = compare_rules(many, few, images=4).splitlines()
     cells = {row.split("|")[1].strip(" `"): [float(cell) for cell in row.split("|")[2:-1]] for row in rows}
     assert list(cells) == list(FUSIONS)
     assert header.count("|") == 8
@@ -102,8 +102,9 @@ def test_preference_for_one_side_shows_in_the_description() -> None:
     many = made_up_predictions(4, (20, 80), 50)
     # Confidence that follows the prediction, low in the middle of the scale.
     sure = Predictions(many.quality, 90 + np.abs(many.quality - 50) / 5, many.truth)
-    rows = {line.split(" | ")[0]: line.strip("| ").split(" | ") for line in describe_confidence(sure)[2:]}
-    low, high = rows["| 11-50"], rows["| 51-90"]
+    lines = describe_confidence(sure).splitlines()[2:]
+    rows = {cells[0]: cells for cells in ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)}
+    low, high = rows["11-50"], rows["51-90"]
     assert abs(float(low[3])) < 1.5
     assert float(low[4]) < -8
     assert float(low[5]) < -0.9
@@ -123,5 +124,5 @@ def test_command_prints_both_tables_or_says_what_is_wrong(
     Image.fromarray(make_picture(2, 160, 160)).save(tmp_path / "two.png")
     assert run(["--images", str(tmp_path), "--weights", weights_uri]) == 0
     printed = capsys.readouterr().out
-    assert [f"| `{fusion}` |" in printed for fusion in FUSIONS] == [True] * len(FUSIONS)
-    assert "| 51-90 |" in printed
+    assert [f"| `{fusion}` " in printed for fusion in FUSIONS] == [True] * len(FUSIONS)
+    assert "| 51-90 " in printed

@@ -3,12 +3,9 @@
 from io import BytesIO
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from training.plots import plot_history
-
-pytest.importorskip("matplotlib")
 
 
 def draw(*rows: dict[str, float | None]) -> np.ndarray:

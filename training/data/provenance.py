@@ -11,7 +11,7 @@ class Provenance:
     """Where a training's patches come from.
 
     Args:
-        codec: that compressed them, a name in ``codecs.base.CODECS``.
+        codec: that compressed them, a name in ``codecs.table.CODECS``.
         codec_versions: its libraries, by name.
         pictures: of ``training`` and ``validation``, as ``describe_files`` has them.
     """

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from q1net_core.errors import ConfigError
+from q1net_core.markdown import to_markdown
 from q1net_core.metrics import QualityErrors
 from q1net_core.network.variants import VARIANTS
 from q1net_core.records import Float32Array, UInt8Array
@@ -156,16 +157,15 @@ def run_ablations(
     buffer = BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), buffer)
     write_bytes(str(folder / "table3.parquet"), buffer.getvalue())
-    table = to_markdown(rows)
+    table = render_rows(rows)
     write_bytes(str(folder / "table3.md"), table.encode())
     return table
 
 
-def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+def render_rows(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a table, figures with two decimals."""
     cells = [[show(row.get(name)) for name in COLUMNS] for row in rows]
-    lines = [list(COLUMNS.values()), ["---"] * len(COLUMNS), *cells]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return to_markdown(list(COLUMNS.values()), cells) + "\n"
 
 
 def show(value: object) -> str:

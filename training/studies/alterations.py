@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from q1net_core.errors import ConfigError, WeightsError
+from q1net_core.markdown import to_markdown
 from q1net_core.network.predictor import load_model
 from q1net_core.network.weights import read_weights
 from q1net_core.records import UInt8Array
@@ -14,16 +15,16 @@ from training.validation import error_of
 PATCHES = 64
 
 
-def compare_variants(sources: list[str], corpus: list[UInt8Array]) -> list[str]:
+def compare_variants(sources: list[str], corpus: list[UInt8Array]) -> str:
     """A Markdown table: mean error of each variant, in levels, for each alteration; as in a training's history."""
     files = [read_weights(source) for source in sources]
     models = [(load_model(file), file.variant) for file in files]
-    lines = [f"| alteration | {' | '.join(f'`{source}`' for source in sources)} |", "|---" * (len(sources) + 1) + "|"]
+    cells = []
     for alteration in ALTERATIONS:
         stacks, truth = altered_set(corpus, alteration, PATCHES)
-        errors = (f"{error_of(*model, stacks, truth):.2f}" for model in models)
-        lines.append(f"| {alteration} | {' | '.join(errors)} |")
-    return lines
+        cells.append([alteration, *(f"{error_of(*model, stacks, truth):.2f}" for model in models)])
+    header = ["alteration", *(f"`{source}`" for source in sources)]
+    return to_markdown(header, cells)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -39,11 +40,11 @@ def run(argv: list[str]) -> int:
     parser = make_parser()
     options = parser.parse_args(argv)
     try:
-        lines = compare_variants(options.weights, load_corpus(options.images))
+        table = compare_variants(options.weights, load_corpus(options.images))
     except (ConfigError, WeightsError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    print("\n".join(lines))
+    print(table)
     return 0
 
 

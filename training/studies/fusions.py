@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.fusion import FUSIONS
+from q1net_core.markdown import to_markdown
 from q1net_core.metrics import BANDS
 from q1net_core.network.predictor import Predictor
 from q1net_core.network.weights import read_weights
@@ -65,23 +66,22 @@ def cross_validate(
     return errors
 
 
-def compare_rules(many: Predictions, few: Predictions, images: int) -> list[str]:
+def compare_rules(many: Predictions, few: Predictions, images: int) -> str:
     """A Markdown table of all rules of FUSIONS: errors with many patches and with few, and how often they answer."""
-    lines = [
-        f"| fusion | MAE | SDE | answered % | MAE, {FEW_PATCHES} patches | ratio | answered %, {FEW_PATCHES} |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    header = (
+        "fusion", "MAE", "SDE", "answered %", f"MAE, {FEW_PATCHES} patches", "ratio", f"answered %, {FEW_PATCHES}",
+    )  # fmt: skip
+    cells = []
     for fusion in FUSIONS:
         errors = [np.abs(found) for found in cross_validate(fusion, many, (few,), images)]
         (mae, mae_few), (answered, answered_few) = (
             [float(np.nanmean(found)) for found in errors],
             [100 * float(np.isfinite(found).mean()) for found in errors],
         )
-        lines.append(
-            f"| `{fusion}` | {mae:.3f} | {np.nanstd(errors[0]):.3f} | {answered:.1f} | {mae_few:.3f} "
-            f"| {mae_few / mae:.2f} | {answered_few:.1f} |"
-        )
-    return lines
+        with_many = (f"{mae:.3f}", f"{np.nanstd(errors[0]):.3f}", f"{answered:.1f}")
+        with_few = (f"{mae_few:.3f}", f"{mae_few / mae:.2f}", f"{answered_few:.1f}")
+        cells.append((f"`{fusion}`", *with_many, *with_few))
+    return to_markdown(header, cells)
 
 
 def correlation(quality: Float32Array, confidence: Float32Array) -> float:
@@ -89,7 +89,7 @@ def correlation(quality: Float32Array, confidence: Float32Array) -> float:
     return float(np.corrcoef(quality, confidence)[0, 1]) if quality.std() and confidence.std() else float("nan")
 
 
-def describe_confidence(predictions: Predictions) -> list[str]:
+def describe_confidence(predictions: Predictions) -> str:
     """A Markdown table by band of levels: whom confidence prefers among the patches of one image.
 
     The bias is the mean of the images' median errors; correlation is of confidence with predicted quality.
@@ -98,19 +98,16 @@ def describe_confidence(predictions: Predictions) -> list[str]:
     surest = np.argsort(-predictions.confidence, axis=1, kind="stable")[:, : max(1, int(SUREST * errors.shape[1]))]
     bias, bias_surest = np.median(errors, axis=1), np.median(np.take_along_axis(errors, surest, axis=1), axis=1)
     correlations = np.array(list(map(correlation, predictions.quality, predictions.confidence)))
-    lines = [
-        f"| levels | patch MAE | expected | bias | bias, surest {SUREST:.0%} | correlation |",
-        "|---|---|---|---|---|---|",
-    ]
+    header = ("levels", "patch MAE", "expected", "bias", f"bias, surest {SUREST:.0%}", "correlation")
+    cells = []
     for low, high in BANDS:
         band = (low <= predictions.truth) & (predictions.truth <= high)
         if not band.any():
             continue
-        lines.append(
-            f"| {low}-{high} | {np.abs(errors[band]).mean():.2f} | {100 - predictions.confidence[band].mean():.2f} "
-            f"| {bias[band].mean():+.2f} | {bias_surest[band].mean():+.2f} | {np.nanmean(correlations[band]):+.2f} |"
-        )
-    return lines
+        means = (bias[band].mean(), bias_surest[band].mean(), np.nanmean(correlations[band]))
+        error, expected = np.abs(errors[band]).mean(), 100 - predictions.confidence[band].mean()
+        cells.append((f"{low}-{high}", f"{error:.2f}", f"{expected:.2f}", *(f"{mean:+.2f}" for mean in means)))
+    return to_markdown(header, cells)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -137,7 +134,7 @@ def run(argv: list[str]) -> int:
     except (ConfigError, WeightsError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    print("\n".join([*compare_rules(many, few, len(corpus)), "", *describe_confidence(many)]))
+    print(f"{compare_rules(many, few, len(corpus))}\n\n{describe_confidence(many)}")
     return 0
 
 

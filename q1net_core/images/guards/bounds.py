@@ -1,13 +1,24 @@
-"""What all guards share: bounds, and the errors that a header out of bounds raises.
+"""What all guards share: their result, bounds, and the errors that a header out of bounds raises.
 
 Layer: standard library; no keras, no beam, no pyarrow.
 """
 
+from typing import NamedTuple
+
 from q1net_core.errors import ImageError
+from q1net_core.jpeg.markers import ColourSpace
 from q1net_core.records import Status
 
 # Segments, chunks, blocks or directory entries before the pixels; far above what encoders write.
 MAX_HEADER_PARTS = 65_536
+
+
+class Guarded(NamedTuple):
+    """What a guard lets through: the bytes that Pillow gets, Pillow's name of the format, a JPEG's colour space."""
+
+    encoded: bytes
+    format: str
+    colour_space: ColourSpace | None = None
 
 
 def check_size(kind: str, width: int, height: int, max_pixels: int) -> None:

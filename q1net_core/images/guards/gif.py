@@ -5,10 +5,10 @@ Layer: standard library; no keras, no beam, no pyarrow.
 
 import struct
 
-from q1net_core.images.guards.bounds import MAX_HEADER_PARTS, check_size, corrupt
+from q1net_core.images.guards.bounds import MAX_HEADER_PARTS, Guarded, check_size, corrupt
 
 
-def guard_gif(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
+def guard_gif(encoded: bytes, max_pixels: int) -> Guarded:
     """Keep the first frame alone, without extensions but for the transparent index."""
     # At open Pillow joins comments in quadratic time and prepares the disposal of the first frame, with its own limit
     # on size.
@@ -29,7 +29,7 @@ def guard_gif(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
             if max(width, height) > 65_535:
                 raise corrupt("GIF", f"the frame reaches to {width}x{height}, expected at most 65535x65535")
             screen = struct.pack("<HH", width, height)
-            return encoded[:6] + screen + encoded[10:palette_end] + control + encoded[at:], "GIF"
+            return Guarded(encoded[:6] + screen + encoded[10:palette_end] + control + encoded[at:], "GIF")
         if introducer in (b"", b";"):
             break
         at += 1

@@ -4,26 +4,26 @@ Layer: Pillow; no keras, no beam, no pyarrow.
 """
 
 import struct
-from itertools import islice
 
 from PIL import Image, JpegImagePlugin
 
 from q1net_core.errors import ImageError
-from q1net_core.images.guards.bounds import check_size, corrupt
+from q1net_core.images.guards.bounds import Guarded, check_size, corrupt
 from q1net_core.images.guards.tiff import read_directory
 from q1net_core.jpeg.markers import (
     APP0,
     APP1,
     APP2,
     APP14,
+    DQT,
     EOI,
-    FRAMES,
-    MAX_SEGMENTS,
+    JPG,
     PROGRESSIVE_FRAMES,
     SOI,
     SOS,
+    Segment,
     iter_segments,
-    read_frame,
+    read_start,
 )
 from q1net_core.records import Status
 
@@ -32,37 +32,42 @@ MAX_SCANS = 1000
 MAX_SCANS_OF_LARGEST_IMAGE = 32
 NUMBER_OF_IMAGES = 0xB001
 # Tables, frames and restart intervals, and the two segments that tell the colour space.
-KEPT = frozenset(range(0xC0, 0xD0)) - {0xC8} | frozenset(range(0xDB, 0xE0)) | {APP0, APP14}
+KEPT = frozenset(range(0xC0, 0xD0)) - {JPG} | frozenset(range(DQT, APP0 + 1)) | {SOI, EOI, APP14}
 
 
-def guard_jpeg(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
+def guard_jpeg(encoded: bytes, max_pixels: int) -> Guarded:
     """Drop metadata where there is much, refuse too many scans; the name is MPO for several pictures in one file."""
+    frame, colour_space, segments, scan = read_start(encoded)
+    if scan is None:
+        raise corrupt("JPEG", "no scan found")
+    height, width, components = (frame.height, frame.width, frame.declared) if frame else (0, 0, 0)
+    check_size("JPEG", width, height, max_pixels)
+    if (frame and frame.marker in PROGRESSIVE_FRAMES) or encoded[scan + 4 : scan + 5] != bytes([components]):
+        check_scans(encoded, scan, width, height, max_pixels)
+    name = "MPO" if is_mpo(encoded, segments) else "JPEG"
+    return Guarded(drop_metadata(encoded, segments, scan), name, colour_space)
+
+
+def drop_metadata(encoded: bytes, segments: list[Segment], scan: int) -> bytes:
+    """The same file without what pixels do not depend on, where there is much of it before byte ``scan``."""
     # Pillow joins Exif segments in quadratic time and steps through junk bytewise.
-    kept: list[bytes | memoryview] = [b"\xff\xd8"]
-    name, has_gain_map, progressive = "JPEG", False, False
-    height = width = components = 0
-    for marker, start, end in islice(iter_segments(encoded), MAX_SEGMENTS):
-        at = start - 4
-        if marker == SOS:
-            check_size("JPEG", width, height, max_pixels)
-            if progressive or encoded[start : start + 1] != bytes([components]):
-                check_scans(encoded, at, width, height, max_pixels)
-            if at - sum(map(len, kept)) > MAX_METADATA_BYTES:
-                kept.append(memoryview(encoded)[at:])
-                encoded = b"".join(kept)
-            return encoded, "JPEG" if has_gain_map else name
-        payload = encoded[start:end]
-        if marker in KEPT:
-            kept.append(encoded[at : max(start, end)])
-        if marker in FRAMES and (frame := read_frame(marker, payload)):
-            height, width, components = frame.height, frame.width, frame.count
-            progressive = marker in PROGRESSIVE_FRAMES
-        elif marker == APP1:
-            # Pillow calls a photo with a gain map plain JPEG although it is stored as several pictures.
-            has_gain_map = has_gain_map or b' hdrgm:Version="' in payload
-        elif marker == APP2 and payload.startswith(b"MPF\0") and count_pictures(payload[4:]) > 1:
-            name = "MPO"
-    raise corrupt("JPEG", "no scan found")
+    if scan <= MAX_METADATA_BYTES:
+        return encoded
+    whole = memoryview(encoded)
+    kept = [whole[:2], *(whole[at : max(start, end)] for marker, at, start, end in segments if marker in KEPT)]
+    return b"".join([*kept, whole[scan:]]) if scan - sum(map(len, kept)) > MAX_METADATA_BYTES else encoded
+
+
+def is_mpo(encoded: bytes, segments: list[Segment]) -> bool:
+    """Whether the file holds several pictures and Pillow calls it MPO."""
+    several = False
+    for marker, _, start, end in segments:
+        if marker == APP1 and encoded.find(b' hdrgm:Version="', start, end) >= 0:
+            # A photo with a gain map is not, although it is stored as several pictures.
+            return False
+        if marker == APP2 and encoded.startswith(b"MPF\0", start):
+            several = several or count_pictures(encoded[start + 4 : end]) > 1
+    return several
 
 
 def count_pictures(block: bytes) -> int:
@@ -84,7 +89,7 @@ def check_scans(encoded: bytes, at: int, width: int, height: int, max_pixels: in
     """
     allowed = min(MAX_SCANS, MAX_SCANS_OF_LARGEST_IMAGE * max_pixels // (width * height))
     scans = 0
-    for marker, _, _ in iter_segments(encoded, at):
+    for marker, *_ in iter_segments(encoded, at):
         if marker in (SOI, EOI):
             return
         scans += marker == SOS

@@ -6,13 +6,13 @@ Layer: standard library; no keras, no beam, no pyarrow.
 import struct
 
 from q1net_core.errors import ImageError
-from q1net_core.images.guards.bounds import MAX_HEADER_PARTS, check_size, corrupt
+from q1net_core.images.guards.bounds import MAX_HEADER_PARTS, Guarded, check_size, corrupt
 from q1net_core.records import Status
 
 MIN_TILE_PIXELS = 1024
 
 
-def guard_jpeg2000(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
+def guard_jpeg2000(encoded: bytes, max_pixels: int) -> Guarded:
     """Refuse a size, components or tiles out of bounds."""
     # Pillow sees the wrapper's size, OpenJPEG allocates by the codestream's, and for every tile of it.
     at = 0 if encoded[:2] == b"\xff\x4f" else find_codestream(encoded)
@@ -30,7 +30,7 @@ def guard_jpeg2000(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
     tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
     if tiles > 64 + width * height // MIN_TILE_PIXELS:
         raise ImageError(Status.UNSUPPORTED, f"JPEG2000 image of {width}x{height} pixels has {tiles} tiles, too many")
-    return encoded, "JPEG2000"
+    return Guarded(encoded, "JPEG2000")
 
 
 def find_codestream(encoded: bytes) -> int:

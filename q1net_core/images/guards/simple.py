@@ -7,19 +7,19 @@ import re
 import struct
 
 from q1net_core.errors import ImageError
-from q1net_core.images.guards.bounds import MAX_HEADER_PARTS, check_size, corrupt
+from q1net_core.images.guards.bounds import MAX_HEADER_PARTS, Guarded, check_size, corrupt
 from q1net_core.records import Status
 
 MAX_PPM_HEADER_BYTES = 65_536
 MAX_PIXELS_DECODED_IN_PYTHON = 1 << 23
 
 
-def guard_avif(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
+def guard_avif(encoded: bytes, max_pixels: int) -> Guarded:
     """Nothing to do: libavif only parses at open and bounds its own allocations."""
-    return encoded, "AVIF"
+    return Guarded(encoded, "AVIF")
 
 
-def guard_png(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
+def guard_png(encoded: bytes, max_pixels: int) -> Guarded:
     """Refuse a size out of bounds, and too many chunks before the pixels."""
     # An animation's first frame may ask for a background of the whole size at open.
     at = 8
@@ -28,7 +28,7 @@ def guard_png(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
             raise corrupt("PNG", "no image data found")
         length, name = struct.unpack_from(">I4s", encoded, at)
         if name == b"IDAT":
-            return encoded, "PNG"
+            return Guarded(encoded, "PNG")
         if name == b"IHDR" and at + 16 <= len(encoded):
             width, height = struct.unpack_from(">II", encoded, at + 8)
             check_size("PNG", width, height, max_pixels)
@@ -36,7 +36,7 @@ def guard_png(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
     raise corrupt("PNG", f"more than {MAX_HEADER_PARTS} chunks before the image data")
 
 
-def guard_webp(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
+def guard_webp(encoded: bytes, max_pixels: int) -> Guarded:
     """Refuse a size out of bounds."""
     # libwebp's animation decoder, which Pillow uses for still images too, allocates two canvases at open.
     if len(encoded) < 30:
@@ -53,19 +53,19 @@ def guard_webp(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
     else:
         raise corrupt("WEBP", f"the first chunk is {kind!r}, expected VP8, VP8L or VP8X")
     check_size("WEBP", width, height, max_pixels)
-    return encoded, "WEBP"
+    return Guarded(encoded, "WEBP")
 
 
-def guard_bmp(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
+def guard_bmp(encoded: bytes, max_pixels: int) -> Guarded:
     """Refuse what Pillow would decode for minutes."""
     # Pillow expands run lengths in Python, byte by byte where a row is filled up.
     if len(encoded) >= 34 and encoded[14] >= 40 and encoded[30] in (1, 2):
         width, height = struct.unpack_from("<II", encoded, 18)
         check_slow("run-length BMP", width, height)
-    return encoded, "BMP"
+    return Guarded(encoded, "BMP")
 
 
-def guard_ppm(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
+def guard_ppm(encoded: bytes, max_pixels: int) -> Guarded:
     """Refuse long headers, and what Pillow would decode for minutes."""
     # Pillow steps through header comments byte by byte, and decodes text and unusual ranges in Python.
     header = PPM_HEADER.match(encoded, 0, MAX_PPM_HEADER_BYTES)
@@ -74,7 +74,7 @@ def guard_ppm(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
     width, height, highest = int(header["width"]), int(header["height"]), header["highest"]
     if header["magic"] in (b"P1", b"P2", b"P3") or (header["magic"] != b"P4" and highest not in (b"255", b"65535")):
         check_slow("PPM that Pillow decodes in Python", width, height)
-    return encoded, "PPM"
+    return Guarded(encoded, "PPM")
 
 
 PPM_HEADER = re.compile(

@@ -23,6 +23,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from q1net_core.images.guards.bounds import Guarded
 from q1net_core.images.guards.gif import guard_gif
 from q1net_core.images.guards.jpeg import JpegPixels, guard_jpeg
 from q1net_core.images.guards.jpeg2000 import guard_jpeg2000
@@ -31,12 +32,9 @@ from q1net_core.images.guards.tiff import TiffPixels, guard_tiff
 
 
 class Decoder(NamedTuple):
-    """How one format is opened.
+    """How one format is opened: ``guard`` takes the file and ``max_pixels``, ``open`` what the guard lets through."""
 
-    ``guard`` takes the file and ``max_pixels``, and gives the bytes that Pillow gets and Pillow's name of the format.
-    """
-
-    guard: Callable[[bytes, int], tuple[bytes, str]]
+    guard: Callable[[bytes, int], Guarded]
     open: Callable[[BytesIO], ImageFile.ImageFile]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from PIL import Image, TiffImagePlugin
 
 from q1net_core.errors import ImageError
-from q1net_core.images.guards.bounds import MAX_HEADER_PARTS, check_size, corrupt
+from q1net_core.images.guards.bounds import MAX_HEADER_PARTS, Guarded, check_size, corrupt
 from q1net_core.records import Status
 
 MAX_STRIPS = 1 << 20
@@ -64,7 +64,7 @@ def read_directory(block: bytes) -> Iterator[Entry]:
         yield Entry(tag, size, count, value, start, start + entry.size)
 
 
-def guard_tiff(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
+def guard_tiff(encoded: bytes, max_pixels: int) -> Guarded:
     """Refuse tags that share their data, too many strips and huge tiles; say that the picture is not turned."""
     # Pillow copies every tag's data at open, so tags that share one region multiply it, and makes objects per strip.
     # libtiff allocates a whole tile, which may be far larger than the image it is cut to.
@@ -95,7 +95,7 @@ def guard_tiff(encoded: bytes, max_pixels: int) -> tuple[bytes, str]:
             f"TIFF tiles have {sides[TILE_WIDTH]}x{sides[TILE_HEIGHT]} pixels, "
             f"expected at most max_pixels={max_pixels}",
         )
-    return straighten(encoded, turned), "TIFF"
+    return Guarded(straighten(encoded, turned), "TIFF")
 
 
 def straighten(encoded: bytes, turned: list[Entry]) -> bytes:

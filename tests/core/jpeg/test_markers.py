@@ -47,7 +47,7 @@ def save(image: Image.Image, **options: object) -> bytes:
 
 
 def payloads(encoded: bytes) -> list[tuple[int, bytes]]:
-    return [(marker, encoded[start:end]) for marker, start, end in iter_segments(encoded)]
+    return [(marker, encoded[start:end]) for marker, _, start, end in iter_segments(encoded)]
 
 
 def test_segments_are_found_in_order_and_nothing_between_them_counts() -> None:
@@ -63,7 +63,7 @@ def test_what_looks_like_markers_inside_a_segment_does_not_count() -> None:
 
 
 def test_a_cut_segment_ends_beyond_the_file_and_an_impossible_one_before_its_start() -> None:
-    assert list(iter_segments(SOI + b"\xff\xe1\0\x40abc")) == [Segment(0xE1, 6, 68)]
+    assert list(iter_segments(SOI + b"\xff\xe1\0\x40abc")) == [Segment(0xE1, 2, 6, 68)]
     assert list(iter_segments(SOI + b"\xff\xe1\0")) == []
     assert list(iter_segments(SOI + b"\xff")) == []
     (first, second) = iter_segments(SOI + b"\xff\xe1\0\1" + EOI)
@@ -116,7 +116,19 @@ def test_only_what_stands_before_the_first_scan_tells_the_colour_space() -> None
     thumbnail = recolour(COLOUR, b"RGB", segment(0xE1, b"Exif\0\0" + adobe(1)))
     for encoded in (after, thumbnail):
         assert read_start(encoded).colour_space == "rgb"
-    assert read_start(SOI + EOI + recolour(COLOUR, b"RGB")).frame is None
+
+
+def test_tables_alone_may_come_before_the_picture() -> None:
+    split = COLOUR.index(b"\xff\xc0")
+    tables, picture = COLOUR[2:split], recolour(COLOUR, b"RGB")[2:]
+    assert JFIF in tables
+    encoded = SOI + tables + EOI + SOI + picture
+    start = read_start(encoded)
+    assert (start.colour_space, start.scan) == ("rgb", encoded.index(b"\xff\xda"))
+    abbreviated = SOI + tables + EOI + SOI + picture[picture.index(b"\xff\xc0") :]
+    for file in (encoded, abbreviated):
+        assert np.array_equal(pixels_of(file), pixels_of(recolour(COLOUR, b"RGB")))
+        assert read_jpeg_header(file) == read_jpeg_header(recolour(COLOUR, b"RGB"))
 
 
 @pytest.mark.parametrize("idents", [b"", b"\1\2", b"\1\2\3\4\5"])
@@ -126,7 +138,8 @@ def test_other_numbers_of_components_have_no_colour_space_that_is_known(idents: 
 
 def test_a_file_without_a_frame_has_no_start() -> None:
     for encoded in (b"", SOI, SOI + JFIF + EOI, SOI + sos(1) + sof((1, 0x11, 0)), COLOUR[:100]):
-        assert read_start(encoded) == (None, "other")
+        frame, colour_space, _, _ = read_start(encoded)
+        assert (frame, colour_space) == (None, "other")
 
 
 SEEDS = [
@@ -147,10 +160,10 @@ def walk_bytewise(encoded: bytes) -> list[Segment]:
             at += 1
         elif marker in (0xD8, 0xD9):
             at += 2
-            found.append(Segment(marker, at, at))
+            found.append(Segment(marker, at - 2, at, at))
         elif at + 4 <= len(encoded):
             end = at + 2 + encoded[at + 2] * 256 + encoded[at + 3]
-            found.append(Segment(marker, at + 4, end))
+            found.append(Segment(marker, at, at + 4, end))
             at = max(at + 4, end)
         else:
             break
@@ -159,7 +172,9 @@ def walk_bytewise(encoded: bytes) -> list[Segment]:
 
 def check_reading(encoded: bytes) -> None:
     assert list(iter_segments(encoded)) == walk_bytewise(encoded)
-    frame, colour_space = read_start(encoded)
+    frame, colour_space, segments, scan = read_start(encoded)
+    assert scan is None or encoded[scan : scan + 2] == b"\xff\xda"
+    assert segments == walk_bytewise(encoded)[: len(segments)]
     assert frame is None or frame.marker in FRAMES
     assert (colour_space is ColourSpace.OTHER) == (frame is None or len(frame.components) not in (1, 3, 4))
     header = read_jpeg_header(encoded)

@@ -13,7 +13,7 @@ from pipelines.shards.config import ShardsConfig
 from pipelines.shards.dataset import to_table
 from pipelines.shards.images import Source, fingerprint_of
 from pipelines.shards.rows import Key, count_shards, cut_rows, hash_rows, images_of_shard, locate_rows, pack_rows
-from q1net_core.codecs.base import compress_jpeg
+from q1net_core.codecs.jpeg import compress_jpeg
 
 LEVELS = (5, 40, 95)
 

@@ -3,10 +3,10 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from hashlib import sha256
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +18,16 @@ from PIL import Image
 
 from pipelines.shards import command as shards
 from q1net_core.codecs.jpeg import compress_jpeg
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
-from q1net_core.patches import cut_windows
+from q1net_core.patches import cut_windows, sample_patches
 from training.config import TrainConfig, preset
 from training.data import shards as shard_reader
-from training.data.photographs import Batch
+from training.data.photographs import Batch, list_corpus
 from training.data.shards import (
     ShardDataset,
     ShardFile,
+    find_originals,
     mix,
     number_places,
     open_dataset,
@@ -153,6 +155,59 @@ def test_validation_images_are_put_together_again(folder: Path) -> None:
             assert all((windows == patch).all(axis=(1, 2, 3)).any() for patch in patches)
     assert set(shard_patch_sets(dataset, "valid", (1, 2), 4)[1]) == set(LEVELS)
     assert shard_patch_sets(dataset, "valid", (40,), 64)[0].shape[1] == PER_IMAGE
+
+
+def hash_of(digests: Iterable[str]) -> dict[str, object]:
+    lines = sorted(digests)
+    return {"files": len(lines), "sha256": sha256("\n".join(lines).encode()).hexdigest()}
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "webp"])
+def test_lossless_validation_images_are_sampled_as_inference_samples_them(
+    codec: str, folder: Path, tmp_path: Path
+) -> None:
+    if codec != "jpeg":
+        make(folder.parent / "images", tmp_path / "other", "--codec", codec)
+        folder = tmp_path / "other"
+    dataset, data = open_dataset(str(folder)), shard_data(str(folder))
+    originals = [
+        path
+        for path in map(Path, list_corpus(dataset.images))
+        if any(path.name in read_shard(dataset, file)["source"].to_pylist() for file in dataset.files["valid"])
+    ]
+    patch_sets, truth = data.inference_sets((40, 55, 100))
+    assert truth.tolist() == [40, 100] * len(originals)
+    for (path, level), patches in zip(product(originals, (40, 100)), patch_sets, strict=True):
+        assert np.array_equal(patches, sample_patches(CODECS[codec].compress(np.asarray(Image.open(path)), level)))
+    provenance = data.provenance()
+    assert (provenance.codec, provenance.codec_versions) == (codec, dataset.versions)
+    assert provenance.pictures == {
+        "training": hash_of(file.sha256 for file in dataset.files["train"]),
+        "validation": hash_of(sha256(path.read_bytes()).hexdigest() for path in originals),
+    }
+
+
+def test_validation_images_that_moved_are_asked_for_and_found_where_they_are_said_to_be(
+    folder: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(folder.parent / "images", images)
+    make(images, tmp_path / "shards")
+    expected = shard_data(str(tmp_path / "shards")).provenance()
+    valid = find_originals(open_dataset(str(tmp_path / "shards")), "valid")
+    (tmp_path / "valid").mkdir()
+    shutil.move(valid[0], tmp_path / "valid")
+    with pytest.raises(
+        ConfigError, match=rf"where {len(valid) - 1} of the {len(valid)} images of the split 'valid' are"
+    ):
+        shard_data(str(tmp_path / "shards"))
+    for path in valid[1:]:
+        shutil.move(path, tmp_path / "valid")
+    moved = shard_data(str(tmp_path / "shards"), validation_images=str(tmp_path / "valid"))
+    assert moved.provenance() == expected
+    shutil.rmtree(images)
+    with pytest.raises(ConfigError, match=r"images that are gone: .*; give the lossless images of the split"):
+        shard_data(str(tmp_path / "shards"))
 
 
 def test_a_folder_that_is_no_finished_dataset_is_refused(copied: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from pipelines.cli import main
-from pipelines.evaluation import photoshop
+from pipelines.evaluation.render import Row
+from pipelines.evaluation.studies import photoshop
 from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches, sample_image
 from q1net_core.jpeg.header import read_jpeg_header
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES
@@ -19,19 +20,20 @@ from q1net_core.network.predictor import Predictor
 from q1net_core.network.weights import read_weights
 from q1net_core.records import FusionRule, ImagePatches, ListedImage
 
-PHOTOGRAPH = Path(__file__).parents[2] / "photographs/camera/airplane.png"
+PHOTOGRAPH = Path(__file__).parents[3] / "photographs/camera/airplane.png"
 
 
-@pytest.mark.parametrize("level", photoshop.LEVELS)
+@pytest.mark.parametrize("level", photoshop.PHOTOSHOP_LEVELS)
 def test_files_carry_photoshops_tables_and_subsampling(level: int) -> None:
     pixels = np.random.default_rng(level).integers(0, 256, (24, 40, 3), np.uint8)
-    encoded, psnr = photoshop.compress(pixels, level)
+    ((truth, encoded),) = photoshop.compress_by_photoshop(pixels, [level])
     header = read_jpeg_header(encoded)
     pair = PHOTOSHOP_TABLES[level]
     assert header is not None
     assert (header.tables, header.subsampling) == ((pair.luma, pair.chroma), pair.subsampling)
     assert header.match == "photoshop"
-    assert psnr == photoshop.measure_psnr(pixels, np.asarray(Image.open(BytesIO(encoded))))
+    assert truth.level == level
+    assert truth.psnr == photoshop.measure_psnr(pixels, np.asarray(Image.open(BytesIO(encoded))))
 
 
 def test_psnr_is_of_the_mean_square_error() -> None:
@@ -43,13 +45,13 @@ def test_psnr_is_of_the_mean_square_error() -> None:
     assert photoshop.measure_psnr(black + 10, black + 7) == pytest.approx(20 * np.log10(255 / 3))
 
 
-def rows_of(*triples: tuple[str, int, float | None, float]) -> list[photoshop.Row]:
-    return [dict(zip(photoshop.COLUMNS, triple, strict=True)) for triple in triples]
+def rows_of(*triples: tuple[str, int, float | None, float]) -> list[Row]:
+    return [dict(zip(photoshop.PHOTOSHOP_SCHEMA.names, triple, strict=True)) for triple in triples]
 
 
-def test_levels_are_summarised_by_medians_of_the_answers() -> None:
+def test_levels_have_medians_of_the_answers() -> None:
     rows = rows_of(("a", 0, 10.0, 30.0), ("b", 0, None, 31.0), ("c", 0, 12.0, 35.0), ("a", 7, None, 40.0))
-    assert list(photoshop.summarise(rows)) == [
+    assert list(photoshop.take_medians(rows)) == [
         {"level": 0, "subsampling": "4:2:0", "images": 3, "answered": 2, "quality": 11.0, "psnr": 31.0},
         {"level": 7, "subsampling": "4:4:4", "images": 1, "answered": 0, "quality": None, "psnr": 40.0},
     ]
@@ -75,14 +77,13 @@ def test_the_study_is_that_of_the_plain_computation(
     assert rows == json.loads((output / "photoshop.json").read_text())["rows"]
     model, settings, rule = Predictor(read_weights(weights_uri)), EstimatorSettings(patches=16), FusionRule("paper", 60)
     pixels = np.asarray(Image.open(images / "airplane.png"))
-    for level, row in zip((5, 6, 7, 8), rows, strict=True):
-        encoded, psnr = photoshop.compress(pixels, level)
+    for (truth, encoded), row in zip(photoshop.compress_by_photoshop(pixels, (5, 6, 7, 8)), rows, strict=True):
         sampled = sample_image(ListedImage("x"), encoded, settings)
         assert isinstance(sampled, ImagePatches)
         estimate = fuse_predictions(predict_patches(model, [sampled])[0], rule).network
         assert estimate is not None
-        expected = {"image": f"{images}/airplane.png", "level": level, "quality": estimate.quality, "psnr": psnr}
-        assert row == pytest.approx(expected)
+        expected = {"level": truth.level, "quality": estimate.quality, "psnr": truth.psnr}
+        assert row == pytest.approx(expected | {"image": f"{images}/airplane.png"})
     five, six, seven, eight = (row["psnr"] for row in rows)
     assert five < seven < six < eight
     finding = capsys.readouterr().out.splitlines()[-1]

@@ -1,9 +1,9 @@
-"""The stress study: what may happen to pictures between compression and estimate, as data, with the right answers.
+"""The conditions of the stress study: what may happen to pictures before they are seen, with the right answers.
 
 A condition is a function of lossless pixels, a level and a random generator that depends on these two alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import sha256
@@ -11,15 +11,13 @@ from hashlib import sha256
 import numpy as np
 from PIL import Image
 
-from pipelines.evaluation.steps import label, read_pixels
-from pipelines.transforms import Encoded
+from q1net_core.arrays import UInt8Array
 from q1net_core.codecs.base import load, save
 from q1net_core.codecs.jpeg import encode_jpeg, encode_tables, mozjpeg_tables
 from q1net_core.codecs.table import CODECS
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES, SAVE_FOR_WEB_TABLES, Table, TablePair, standard_tables
 from q1net_core.lattice.dictionary import KnownTable, known_tables
 from q1net_core.patches import BLOCK
-from q1net_core.records import UInt8Array
 
 Random = np.random.Generator
 
@@ -60,7 +58,7 @@ def keep(pixels: UInt8Array) -> bytes:
     return save(Image.fromarray(pixels), "PPM")
 
 
-def place(pixels: UInt8Array, level: int) -> Sample:
+def on_grid(pixels: UInt8Array, level: int) -> Sample:
     """Pixels that were compressed at a level and stayed on their grid."""
     return Sample(keep(pixels), standard(level), (0, 0))
 
@@ -79,7 +77,7 @@ def crop(
     return Sample(keep(cut), standard(level), (-left % BLOCK, -top % BLOCK)) if jpeg else Sample(keep(cut))
 
 
-def compress(pixels: UInt8Array, level: int, rng: Random, sampling: str = "4:2:0") -> Sample:
+def compress_jpeg(pixels: UInt8Array, level: int, rng: Random, sampling: str = "4:2:0") -> Sample:
     """The JPEG file itself."""
     return Sample(encode_jpeg(pixels, level, sampling), standard(level), (0, 0))
 
@@ -99,12 +97,12 @@ def add_noise(pixels: UInt8Array, level: int, rng: Random, sigma: float) -> Samp
     """Compressed, then Gaussian noise: what the level was may still be found."""
     decoded = load(encode_jpeg(pixels, level))
     noisy = np.rint(decoded + rng.normal(0, sigma, decoded.shape))
-    return place(np.clip(noisy, 0, 255).astype(np.uint8), level)
+    return on_grid(np.clip(noisy, 0, 255).astype(np.uint8), level)
 
 
 def brighten(pixels: UInt8Array, level: int, rng: Random, by: int) -> Sample:
     """Compressed, then brighter: the lattice stays, but for its constant term and what is clipped."""
-    return place(np.clip(load(encode_jpeg(pixels, level)).astype(np.int16) + by, 0, 255).astype(np.uint8), level)
+    return on_grid(np.clip(load(encode_jpeg(pixels, level)).astype(np.int16) + by, 0, 255).astype(np.uint8), level)
 
 
 def resize(pixels: UInt8Array, level: int, rng: Random, factor: float) -> Sample:
@@ -126,7 +124,7 @@ def convert(pixels: UInt8Array, level: int, rng: Random, codec: str, jpeg: bool)
     """Another codec at ``level``, or at 50-100 after JPEG at ``level``, which may still be found."""
     if not jpeg:
         return Sample(keep(CODECS[codec].compress(pixels, level)))
-    return place(CODECS[codec].compress(load(encode_jpeg(pixels, level)), int(rng.integers(50, 101))), level)
+    return on_grid(CODECS[codec].compress(load(encode_jpeg(pixels, level)), int(rng.integers(50, 101))), level)
 
 
 def scale_of(level: int) -> float:
@@ -156,16 +154,16 @@ def compress_twice(
     return Sample(encode_jpeg(decoded, last), standard(last if shift else level), (0, 0))
 
 
-SIZES = (256, 128, 64, 32)
+CROP_SIZES = (256, 128, 64, 32)
 CONDITIONS = (
-    {"full": Condition(compress), "full-random": Condition(partial(crop, aligned=False))}
+    {"full": Condition(compress_jpeg), "full-random": Condition(partial(crop, aligned=False))}
     | {
         f"crop-{size}{suffix}": Condition(partial(crop, size=size, aligned=not suffix))
-        for size in SIZES
+        for size in CROP_SIZES
         for suffix in ("", "-random")
     }
     | {
-        f"jpeg-{sampling.replace(':', '')}": Condition(partial(compress, sampling=sampling))
+        f"jpeg-{sampling.replace(':', '')}": Condition(partial(compress_jpeg, sampling=sampling))
         for sampling in ("4:2:2", "4:4:4", "grey")
     }
     | {
@@ -206,17 +204,3 @@ def levels_of(condition: str, levels: Sequence[int]) -> Sequence[int]:
 def seed_of(pixels: UInt8Array) -> int:
     """A seed that depends on the picture alone."""
     return int.from_bytes(sha256(pixels.tobytes()).digest()[:8])
-
-
-def make_samples(
-    lossless: Encoded, levels: Sequence[int], patches: int, conditions: Sequence[str]
-) -> Iterator[Encoded]:
-    """A lossless image -> its files under every condition, labelled with the right answers."""
-    image, pixels = lossless[0], read_pixels(lossless)
-    seed = seed_of(pixels)
-    for condition in conditions:
-        for level in levels_of(condition, levels):
-            made = CONDITIONS[condition].make(pixels, level, np.random.default_rng((seed, level)))
-            table = made.table and [made.table.match, made.table.level, made.table.quality]
-            facts = {"condition": condition, "level": level, "patches": patches, "table": table, "grid": made.grid}
-            yield label(image, **facts), made.encoded

@@ -1,0 +1,8 @@
+"""The studies of `q1net evaluate`: each has a module, and a name in the line below."""
+
+from pipelines.evaluation.studies import comparison, levels, photoshop, stress
+
+# By name; the first is the default.
+STUDIES = {
+    study.name: study for study in (levels.STUDY, comparison.TABLE2, comparison.TABLE4, photoshop.STUDY, stress.STUDY)
+}

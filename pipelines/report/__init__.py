@@ -1,0 +1,1 @@
+"""`q1net report`: a committed run as one HTML page for people."""

@@ -1,0 +1,113 @@
+"""The lattice's study: cases with their truth, thresholds that move one at a time, and tables of the answers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import load_original
+from PIL import Image
+
+from q1net_core.lattice import known
+from q1net_core.lattice.estimate import estimate_lattice
+from q1net_core.records import LatticeEstimate
+from training.studies.lattice import (
+    FACTORS,
+    THRESHOLDS,
+    Case,
+    block_ranges,
+    choose_window,
+    draw_cases,
+    judge,
+    make_cases,
+    make_crops,
+    moved,
+    run,
+)
+
+PICTURE = load_original("camera/airplane.png")[:256, :256]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> str:
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    return str(tmp_path)
+
+
+def rows_of(printed: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()]
+
+
+def test_an_answer_is_exact_or_tied_or_wrong() -> None:
+    case = Case("", PICTURE, "exact", 50)
+    answers = {
+        (True, True, False): LatticeEstimate(50.0, match="exact", level=50),
+        (True, False, False): LatticeEstimate(49.0, match="exact", level=49, ties=(50,)),
+        (True, False, True): LatticeEstimate(50.0, match="photoshop", level=5),
+        (False, False, False): LatticeEstimate(),
+    }
+    for expected, found in answers.items():
+        outcome = judge(case, found)
+        assert (outcome.accepted, outcome.exact, outcome.wrong) == expected
+    nothing = judge(Case("", PICTURE), LatticeEstimate(50.0, match="exact", level=50))
+    assert (nothing.accepted, nothing.exact, nothing.wrong) == (True, False, True)
+
+
+def test_cases_are_the_same_at_every_call_and_mostly_answered_right() -> None:
+    cases, again = (list(draw_cases([PICTURE], 1, make_cases)) for _ in range(2))
+    assert [case.kind for case in cases] == [case.kind for case in again]
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(cases, again, strict=True))
+    assert len({case.kind for case in cases}) == len(cases)
+    outcomes = {case.kind: judge(case, estimate_lattice(case.pixels)) for case in cases}
+    for kind in ("decoded", "photoshop", "mozjpeg", "custom", "twice", "256 pixels, any"):
+        assert outcomes[kind].exact, kind
+    for kind in ("never compressed", "resized", "noise", "webp"):
+        assert not outcomes[kind].accepted, kind
+
+
+def test_plain_windows_are_the_plainest() -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.random.default_rng(1).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    pixels[200:300, 120:220] = 77
+    for _ in range(5):
+        top, left = choose_window(rng, pixels, 64, plain=True)
+        window = block_ranges(pixels[top : top + 64, left : left + 64])
+        assert (window == 0).mean() > 0.5
+    assert {case.pixels.shape[0] for case in make_crops(rng, PICTURE)} == {256, 128, 64}
+
+
+@pytest.mark.parametrize(("module", "name"), THRESHOLDS, ids=lambda value: getattr(value, "__name__", value))
+def test_a_threshold_moves_and_comes_back(module: object, name: str) -> None:
+    before = getattr(module, name)
+    with moved(module, name, 2) as value:
+        assert getattr(module, name) == value == 2 * before
+    assert getattr(module, name) == before
+    with moved(module, name, 0.5) as value:
+        assert type(value) is type(before)
+        assert 0 < value <= before
+
+
+def test_a_threshold_that_moves_changes_answers(images: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--images", images, "--thresholds", "known.MIN_EVIDENCE"]) == 0
+    header, _, *rows = rows_of(capsys.readouterr().out)
+    assert header[:3] == ["threshold", "factor", "value"]
+    assert [float(row[1]) for row in rows] == list(FACTORS)
+    assert [float(row[2]) for row in rows] == pytest.approx([known.MIN_EVIDENCE * factor for factor in FACTORS])
+    accepted = [float(row[4]) for row in rows]
+    assert accepted[0] >= accepted[2] > accepted[-1]
+    for row in rows:
+        assert float(row[4]) + float(row[7]) == pytest.approx(100, abs=0.02)
+
+
+def test_crops_are_counted_by_size_and_content(images: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--images", images, "--crops", "--rounds", "2"]) == 0
+    _, _, *rows = rows_of(capsys.readouterr().out)
+    counts = {row[0]: int(row[1]) for row in rows}
+    assert counts.pop("all") == sum(counts.values()) == 12
+    assert set(counts) == {f"{size} pixels, {kind}" for size in (256, 128, 64) for kind in ("plain", "any")}
+
+
+def test_unknown_thresholds_and_missing_images_are_named(images: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--images", images, "--thresholds", "known.MAX"]) == 2
+    assert "thresholds known.MAX do not exist" in capsys.readouterr().err
+    assert run(["--images", f"{images}/none"]) == 2
+    assert "no image matches" in capsys.readouterr().err
