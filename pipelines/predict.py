@@ -71,7 +71,8 @@ def write_pictures(
     grid = choose_grid(record.lattice.grid, height, width)
     patches = sample_patches(pixels, settings.patches, grid)
     quality, confidence = load_network(pinned).predict(patches)
-    view = PatchView(quality, confidence, pinned.rule.threshold, record.network and record.network.quality)
+    estimate = record.network.quality if record.network else None
+    view = PatchView(quality, confidence, pinned.rule.threshold, estimate)
     title = describe(record)
     if options.overlay:
         blocks = sample_blocks(height, width, settings.patches, grid)
@@ -125,7 +126,7 @@ def run(argv: list[str]) -> int:
     try:
         settings = take_settings(vars(options))
         listed = list(list_inputs(options.images))
-        weights = settings.pin(settings.read_weights())
+        weights = settings.pin_all(settings.read_weights())
         check_pictures(options, len(listed), settings, weights)
         if weights:
             start_quietly()

@@ -163,8 +163,8 @@ def estimate_image(
 ) -> ImageRecord:
     """Everything in one call: read, decode, sample, predict, fuse.
 
-    ``weights`` are ``settings.pin(settings.read_weights())``; their networks are loaded with the first image that needs
-    them.
+    ``weights`` are ``settings.pin_all(settings.read_weights())``. Each network is loaded with the first image that
+    needs it.
     """
     encoded = read_image(image, settings.limits)
     if isinstance(encoded, ImageRecord):

@@ -85,7 +85,9 @@ def draw_disc(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, colo
         draw.ellipse(box, outline=colour, width=max(1, round(radius / 4)))
 
 
-def draw_overlay(pixels: UInt8Array, blocks: IntArray, view: PatchView, title: str) -> UInt8Array:
+def draw_overlay(
+    pixels: UInt8Array, blocks: IntArray, view: PatchView, title: str | None = None, least_width: int = LEAST_WIDTH
+) -> UInt8Array:
     """The dimmed image with one disc per patch, coloured by its quality, the larger the more confident it is.
 
     Patches that were not used are rings. Below are the title and a legend of colours and sizes.
@@ -94,15 +96,17 @@ def draw_overlay(pixels: UInt8Array, blocks: IntArray, view: PatchView, title: s
         pixels: uint8 [height, width, 3].
         blocks: int [N, 2], top-left (y, x) of each patch's coding block.
         view: the N patches, one at least.
-        title: one line.
+        title: one line over the legend; None draws neither.
+        least_width: an image of fewer pixels is enlarged by a whole factor.
 
     Returns:
-        uint8 [H, W, 3]; the image is enlarged by a whole factor if it is less than LEAST_WIDTH pixels wide.
+        uint8 [H, W, 3].
     """
-    zoom = -(-LEAST_WIDTH // pixels.shape[1])
+    zoom = -(-least_width // pixels.shape[1])
     height, width = (length * zoom for length in pixels.shape[:2])
     size = width // TEXT_SHARE
-    canvas = Image.new("RGB", (width, height + LEGEND_LINES * size), BACKGROUND)
+    below = 0 if title is None else LEGEND_LINES * size
+    canvas = Image.new("RGB", (width, height + below), BACKGROUND)
     dimmed = Image.fromarray((pixels * DIMMED).astype(np.uint8))
     canvas.paste(dimmed.resize((width, height), Image.Resampling.NEAREST), (0, 0))
     draw = ImageDraw.Draw(canvas)
@@ -113,7 +117,8 @@ def draw_overlay(pixels: UInt8Array, blocks: IntArray, view: PatchView, title: s
         y, x = (blocks[place] + BLOCK / 2) * zoom
         share = radius_share(float(view.confidence[place]), view.ends)
         draw_disc(draw, x, y, share * radius, quality_colour(view.quality[place]), bool(view.used[place]))
-    draw_legend(draw, (0, height, width, size), view, title)
+    if title is not None:
+        draw_legend(draw, (0, height, width, size), view, title)
     return np.asarray(canvas)
 
 

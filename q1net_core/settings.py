@@ -107,12 +107,13 @@ class EstimatorSettings:
             return rule
         return replace(rule, threshold=self.threshold, intervals=())
 
-    def pin(self, files: Mapping[str, WeightsFile]) -> dict[str, PinnedWeights]:
-        """Read weights, by source, as the steps of a run know them."""
-        return {
-            source: PinnedWeights(source, file.variant, file.sha256, file.network.input, self.rule_of(file))
-            for source, file in files.items()
-        }
+    def pin(self, source: str, file: WeightsFile) -> PinnedWeights:
+        """Weights that were read, as the steps of a run know them; raises ConfigError as rule_of."""
+        return PinnedWeights(source, file.variant, file.sha256, file.network.input, self.rule_of(file))
+
+    def pin_all(self, files: Mapping[str, WeightsFile]) -> dict[str, PinnedWeights]:
+        """The same for weights by their source."""
+        return {source: self.pin(source, file) for source, file in files.items()}
 
     def read_weights(self) -> dict[str, WeightsFile]:
         """All weights that may judge some image, by name or URI; raises WeightsError if they cannot be used."""

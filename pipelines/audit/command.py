@@ -58,7 +58,7 @@ class AuditImages(beam.PTransform):
     @property
     def weights(self) -> dict[str, PinnedWeights]:
         """The same as the steps know them."""
-        return self.settings.pin(self.files)
+        return self.settings.pin_all(self.files)
 
     def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[Row]:
         """One output, in no order."""

@@ -112,13 +112,12 @@ def read_parts(run_uri: str, columns: Sequence[str] | None = None) -> Iterator[p
     for listed in open_run(run_uri)["files"]:
         file = pq.ParquetFile(BytesIO(files.read_part(run_uri, listed)))
         part = file.read(columns=[name for name in wanted if name in file.schema_arrow.names])
-        yield pa.table(
-            [
-                part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(len(part), field.type)
-                for field in schema
-            ],
-            schema=schema,
-        )
+        yield pa.table([column_of(part, field) for field in schema], schema=schema)
+
+
+def column_of(part: pa.Table, field: pa.Field) -> pa.Array:
+    """A column of the audit table from a part of any version; nulls where it does not have it."""
+    return part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(len(part), field.type)
 
 
 def read_run(run_uri: str) -> pa.Table:

@@ -16,7 +16,7 @@ TRUTH = list(csv.DictReader((PHOTOGRAPHS / "truth.csv").read_text().splitlines()
 @pytest.fixture(scope="module")
 def records() -> dict[str, ImageRecord]:
     settings = EstimatorSettings()
-    weights = settings.pin(settings.read_weights())
+    weights = settings.pin_all(settings.read_weights())
     return {
         row["file"]: estimate_image(ListedImage(str(PHOTOGRAPHS / row["file"])), settings, weights) for row in TRUTH
     }

@@ -290,7 +290,7 @@ def test_the_lattice_chooses_the_weights_that_judge(name: str, changes: dict[str
 
 def test_a_network_is_loaded_once_and_must_be_the_pinned_one(weights_uri: str) -> None:
     settings = EstimatorSettings(weights=weights_uri)
-    pinned = settings.pin(settings.read_weights())[weights_uri]
+    pinned = settings.pin_all(settings.read_weights())[weights_uri]
     network = load_network(pinned)
     assert isinstance(network, Predictor)
     assert load_network(replace(pinned)) is network

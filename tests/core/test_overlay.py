@@ -80,6 +80,12 @@ def test_a_small_image_is_enlarged_with_its_discs() -> None:
         assert tuple(drawn[y, x]) == quality_colour(100)
 
 
+def test_without_title_the_picture_has_the_size_that_is_wanted() -> None:
+    blocks = sample_blocks(48, 64, 16)
+    view = make_view([50] * len(blocks), [95] * len(blocks))
+    assert draw_overlay(grey(48, 64), blocks, view, least_width=1).shape == (48, 64, 3)
+
+
 def marked(estimate: float | None) -> list[int]:
     """Columns of the legend in which the white mark is."""
     drawn = draw_overlay(grey(480, 640), sample_blocks(480, 640, 16), make_view([50] * 16, [95] * 16, estimate), "")

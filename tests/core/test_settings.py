@@ -41,7 +41,7 @@ def test_the_lattice_decides_which_weights_judge(
 
 
 def test_weights_are_pinned_with_the_rule_of_the_settings() -> None:
-    pinned = EstimatorSettings(weights="w.keras").pin({"w.keras": WeightsFile(b"", CARD)})
+    pinned = EstimatorSettings(weights="w.keras").pin_all({"w.keras": WeightsFile(b"", CARD)})
     rule = FusionRule("trimmed", 93.0, (), (TABLE,))
     assert pinned == {"w.keras": PinnedWeights("w.keras", "q1net-k8", "abc", PATCHES, rule)}
     assert isinstance(hash(pinned["w.keras"]), int)

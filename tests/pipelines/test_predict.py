@@ -39,7 +39,7 @@ def test_json_lines_are_the_rows_of_an_audit(
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [list(row) for row in rows] == [AUDIT_SCHEMA.names] * 2
     settings = EstimatorSettings(weights=weights_uri)
-    weights = settings.pin(settings.read_weights())
+    weights = settings.pin_all(settings.read_weights())
     for row, name in zip(rows, ("b.jpg", "a.jpg"), strict=True):
         (image,) = list_images(f"{folder}/{name}")
         expected = to_row(estimate_image(image, settings, weights))
@@ -101,7 +101,7 @@ def test_the_pictures_are_png_files_of_the_patches_that_were_judged(folder: Path
     arguments = [str(path), "--overlay", str(overlay), "--gallery", str(gallery), "--patches", "64"]
     assert main(["predict", *arguments, "--weights", weights_uri]) == 0
     pixels, settings = decode(path.read_bytes()).pixels, EstimatorSettings(weights=weights_uri, patches=64)
-    weights = settings.pin(settings.read_weights())
+    weights = settings.pin_all(settings.read_weights())
     # On the grid that the lattice finds.
     patches, blocks = sample_patches(pixels, 64, grid=(5, 3)), sample_blocks(*pixels.shape[:2], 64, grid=(5, 3))
     quality, confidence = load_network(weights[weights_uri]).predict(patches)
