@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo check test test-all lint bench bench-lattice bench-shards bench-training photographs clean
+.PHONY: demo check test test-all test-prism lint bench bench-lattice bench-shards bench-training photographs clean
 
 demo: .venv/.installed
 	$(BIN)/q1net audit tests/photographs --output out/demo --group 'photographs/([^/]+)/'
@@ -17,6 +17,13 @@ test: lint
 test-all: lint
 	$(BIN)/pip install --quiet 'jax>=0.10,<0.11'
 	$(BIN)/pytest -n auto --dist=worksteal --hypothesis-profile=all -m ''
+
+# Beam's engine in Go, built from its module: the engines' tests on it too.
+test-prism: .venv/.developing .cache/bin/prism
+	Q1NET_PRISM=$(CURDIR)/.cache/bin/prism $(BIN)/pytest -m '' tests/engines
+
+.cache/bin/prism:
+	GOBIN=$(CURDIR)/.cache/bin go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 
 lint: .venv/.developing
 	$(BIN)/ruff check .
@@ -51,4 +58,4 @@ photographs: .venv/.developing
 	touch $@
 
 clean:
-	rm -rf .venv out
+	rm -rf .venv .cache out

@@ -5,7 +5,6 @@ the others get their split. The second compresses the surroundings of each image
 """
 
 import argparse
-import shutil
 import sys
 from functools import partial
 from typing import Any
@@ -22,8 +21,7 @@ from pipelines.runtime.options import add_workers, is_local, parse_flags, parse_
 from pipelines.shards.config import ENCODERS, SCREENS, ShardsConfig
 from pipelines.shards.dataset import WriteShards, commit_dataset
 from pipelines.shards.images import read_sources
-from pipelines.shards.plan import Corpus, Plan, list_corpus, plan_shards
-from pipelines.shards.shuffle import make_folder
+from pipelines.shards.plan import Corpus, Plan, list_corpus, make_work, plan_shards
 from pipelines.shards.survey import SurveyImages
 from q1net_core import storage
 from q1net_core.codecs.positions import PHASES
@@ -31,24 +29,21 @@ from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 
 
-def survey_images(root: beam.Pipeline, config: ShardsConfig, corpus: Corpus) -> beam.PCollection[str]:
+def survey_images(root: beam.Pipeline, config: ShardsConfig, corpus: Corpus, work: str) -> beam.PCollection[str]:
     """The first pass; its elements are the uris of its files."""
-    return root | "Inputs" >> ReadInputs(corpus.files) | "Survey" >> SurveyImages(config, corpus.images)
+    return root | "Inputs" >> ReadInputs(corpus.files) | "Survey" >> SurveyImages(config, corpus.images, work)
 
 
 def write_dataset(
-    root: beam.Pipeline, config: ShardsConfig, plan: Plan, folder: str | None = None
+    root: beam.Pipeline, config: ShardsConfig, plan: Plan, work: str, local: bool
 ) -> beam.PCollection[str]:
-    """The second pass, with rows in a ``folder`` on their way where it runs on one machine.
-
-    Its one element is the uri of dataset.json.
-    """
+    """The second pass; its one element is the uri of dataset.json."""
     shards = (
         root
         | "Files" >> beam.Create(plan.files)
         | "ReadSources" >> beam.FlatMap(read_sources)
         | "Spread" >> beam.Reshuffle()
-        | "WriteShards" >> WriteShards(config, plan.images, folder)
+        | "WriteShards" >> WriteShards(config, plan.images, work, local)
     )
     once = root | "Once" >> beam.Create([None])
     return once | "Commit" >> beam.Map(commit_dataset, AsList(shards), plan.images, plan.screened, config)
@@ -60,18 +55,16 @@ def make_shards(config: ShardsConfig, options: PipelineOptions) -> dict[str, Any
     Raises:
         ConfigError: before any work starts, or after the first pass, which found images that cannot be used.
     """
-    corpus = list_corpus(config)
-    first = partial(survey_images, config=config, corpus=corpus)
-    run_pipeline(first, options, "shard_images", corpus.images, "image", with_model=False)
-    plan = plan_shards(config, corpus)
-    images = sum(plan.images.values())
-    folder = make_folder(config, images) if is_local(options) else None
+    corpus, local = list_corpus(config), is_local(options)
+    work = make_work(config, corpus.images, local)
     try:
-        second = partial(write_dataset, config=config, plan=plan, folder=folder)
-        run_pipeline(second, options, "shard_images", images, "image", with_model=False)
+        first = partial(survey_images, config=config, corpus=corpus, work=work)
+        run_pipeline(first, options, "shard_images", corpus.images, "image", with_model=False)
+        plan = plan_shards(config, corpus)
+        second = partial(write_dataset, config=config, plan=plan, work=work, local=local)
+        run_pipeline(second, options, "shard_images", sum(plan.images.values()), "image", with_model=False)
     finally:
-        if folder:
-            shutil.rmtree(folder)
+        storage.remove(work)
     return read_json(storage.join(config.output, "dataset.json"))
 
 

@@ -41,14 +41,14 @@ def to_table(packed: Iterable[ShardRows]) -> pa.Table:
     order = np.argsort(np.concatenate([rows.keys for rows in parts]), kind="stable")
     lengths = [len(rows.keys) for rows in parts]
     patches = np.concatenate([rows.patches for rows in parts])[order]
-    places = np.concatenate([rows.places for rows in parts])[order]
-    phases = phases_of(places)
+    positions = np.concatenate([rows.positions for rows in parts])[order]
+    phases = phases_of(positions)
     columns = {
         "patch": pa.Array.from_buffers(pa.binary(PATCH_BYTES), len(order), [None, pa.py_buffer(patches)]),
         "level": np.concatenate([rows.levels for rows in parts])[order],
         "source": np.repeat(np.array([rows.source for rows in parts], object), lengths)[order],
-        "y": places[:, 0],
-        "x": places[:, 1],
+        "y": positions[:, 0],
+        "x": positions[:, 1],
         "phase_y": phases[:, 0],
         "phase_x": phases[:, 1],
         "split": np.repeat(np.array([rows.split for rows in parts], object), lengths)[order],
@@ -78,19 +78,20 @@ class WriteShards(beam.PTransform):
 
     Args:
         images: how many images each split has.
-        folder: where rows wait for their shards on this machine; None on a cluster, which has a shuffle of its own.
+        work: the folder where the first pass kept what it found.
+        local: whether all workers are on this machine; a cluster has a shuffle of its own.
     """
 
-    def __init__(self, config: ShardsConfig, images: dict[str, int], folder: str | None = None) -> None:
+    def __init__(self, config: ShardsConfig, images: dict[str, int], work: str, local: bool) -> None:
         super().__init__()
-        self.config, self.images, self.folder = config, images, folder
+        self.config, self.images, self.work, self.local = config, images, work, local
 
     def expand(self, sources: beam.PCollection[Source]) -> beam.PCollection[Shard]:
         """One output, in no order."""
-        if self.folder:
-            grouped = sources | "ShuffleOnDisk" >> ShuffleOnDisk(self.config, self.images, self.folder)
+        if self.local:
+            grouped = sources | "ShuffleOnDisk" >> ShuffleOnDisk(self.config, self.images, self.work)
         else:
-            cut = sources | "CutRows" >> beam.FlatMap(cut_rows, self.images, self.config)
+            cut = sources | "CutRows" >> beam.FlatMap(cut_rows, self.work, self.images, self.config)
             grouped = cut | "ByShard" >> beam.GroupByKey()
         return grouped | "WriteShard" >> beam.Map(write_shard, self.images, self.config)
 

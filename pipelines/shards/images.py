@@ -6,15 +6,18 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
+
 from pipelines.files import read_uri
 from pipelines.shards.config import ShardsConfig
 from q1net_core import storage
-from q1net_core.codecs.positions import check_room
+from q1net_core.arrays import IntArray, UInt8Array
+from q1net_core.codecs.positions import check_room, draw_positions
 from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ImageError
 from q1net_core.images.decode import decode
 from q1net_core.images.lossless import is_lossy
-from q1net_core.records import Status, UInt8Array
+from q1net_core.records import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A usable image: its ``name`` inside the corpus, its split, and its ``position`` in the split's order of names."""
+    """A usable image: its ``name`` inside the corpus, its split, and its ``index`` in the split's order of names."""
 
     uri: str
     name: str
     fingerprint: str
     split: str
-    position: int
+    index: int
 
 
 def fingerprint_of(pixels: UInt8Array) -> str:
@@ -66,6 +69,12 @@ def load_pixels(encoded: bytes, config: ShardsConfig) -> UInt8Array:
     if codec.geometry is None:
         codec.check_size(decoded.pixels)
     return decoded.pixels
+
+
+def draw_image_positions(pixels: UInt8Array, fingerprint: str, config: ShardsConfig) -> IntArray:
+    """Where an image's patches lie, int [patches per image, 2]: depends on the pixels and the seed alone."""
+    rng = np.random.default_rng([config.seed, int(fingerprint[:16], 16)])
+    return draw_positions(rng, pixels, config.patches_per_image, config.phases)
 
 
 def write_lines(uri: str, records: Iterable[Finding | Source]) -> str:

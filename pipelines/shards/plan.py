@@ -1,14 +1,18 @@
 """What the command does itself: list the images before the first pass, and decide after it what the second does."""
 
 import os
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from operator import itemgetter
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from pipelines.inputs import list_inputs, write_inputs
 from pipelines.shards.config import ShardsConfig
 from pipelines.shards.images import Finding, Source, write_lines
+from pipelines.shards.parquet import PATCH_BYTES
 from pipelines.shards.splits import SPLIT_SHARES, assign_splits
 from pipelines.shards.survey import read_findings, refuse_unusable
 from q1net_core import storage
@@ -16,6 +20,9 @@ from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
 
 SOURCES_PER_FILE = 50_000
+# On its way, a row takes its patch, key, level and position; a position takes a tile of 48 x 48 pixels at most.
+ROW_BYTES = PATCH_BYTES + 32
+TILE_BYTES = 48 * 48 * 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +62,35 @@ def list_corpus(config: ShardsConfig) -> Corpus:
     if leftovers and not storage.exists(inputs):
         raise ConfigError(f"output has {leftovers[0]}, which no run of q1net shards left there; choose another output")
     # _inputs goes last: as long as it is there, what lies beside it is known to be a killed run's.
-    others = (storage.join(config.output, name) for name in ("_rows", "_survey", "unusable.json", "_inputs"))
+    others = (storage.join(config.output, name) for name in ("_work", "_survey", "unusable.json", "_inputs"))
     for leftover in [*leftovers, *others]:
         storage.remove(leftover)
     files, count = write_inputs(images, config.output)
     shared = os.path.commonprefix([images[0].uri, images[-1].uri])  # noqa: RUF071 (cut at a slash below)
     return Corpus(files, count, shared[: shared.rfind("/") + 1])
+
+
+def make_work(config: ShardsConfig, images: int, local: bool) -> str:
+    """A folder for what the passes hand on: in the output, but on this machine if it runs the passes.
+
+    Raises:
+        ConfigError: on this machine there is no room for the rows of so many images.
+    """
+    work = storage.join(config.output, "_work")
+    if not local:
+        return work
+    folder = Path(mkdtemp(prefix="q1net-shards-")) if "://" in config.output else Path(work)
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = images * (config.rows_per_image * ROW_BYTES + config.patches_per_image * TILE_BYTES)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        folder.rmdir()
+        raise ConfigError(
+            f"rows on their way need {needed / 1e9:.1f} GB of disk in {folder.parent}, "
+            f"where {free / 1e9:.1f} GB are free; "
+            "make room, choose another output (or TMPDIR, where the output is remote), or fewer patches or levels"
+        )
+    return str(folder)
 
 
 def plan_shards(config: ShardsConfig, corpus: Corpus) -> Plan:

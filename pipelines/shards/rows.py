@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from pipelines.runtime import counters
 from pipelines.shards.config import ShardsConfig
-from pipelines.shards.images import Source, fingerprint_of, load_pixels
+from pipelines.shards.images import Source, draw_image_positions, fingerprint_of, load_pixels
+from pipelines.shards.tiles import read_tiles
 from q1net_core import storage
-from q1net_core.codecs.positions import compress_patches, draw_positions
+from q1net_core.arrays import IntArray, UInt8Array
+from q1net_core.codecs.positions import compress_mosaics, compress_patches
 from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ImageError
 from q1net_core.images.decode import Limits
-from q1net_core.patches import IntArray
-from q1net_core.records import UInt8Array
 
 SHUFFLED = "train"
 
@@ -30,13 +30,13 @@ Keys = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class ShardRows:
-    """Some rows of one image, packed: ``keys`` uint64 [N] are their order in the shard, ``places`` int [N, 2]."""
+    """Some rows of one image, packed: ``keys`` uint64 [N] are their order in the shard, ``positions`` int [N, 2]."""
 
     source: str
     split: str
     keys: Keys
     levels: npt.NDArray[np.int16]
-    places: IntArray
+    positions: IntArray
     patches: UInt8Array
 
 
@@ -53,7 +53,7 @@ def images_per_shard(config: ShardsConfig) -> int:
 
 
 def images_of_shard(key: Key, images: int, config: ShardsConfig) -> range:
-    """The positions of the images whose rows are in one shard, in a split of so many ``images``."""
+    """The indices of the images whose rows are in one shard, in a split of so many ``images``."""
     split, number = key
     if split == SHUFFLED:
         return range(images)
@@ -62,7 +62,7 @@ def images_of_shard(key: Key, images: int, config: ShardsConfig) -> range:
 
 
 def hash_rows(source: Source, config: ShardsConfig) -> Keys:
-    """A hash of seed, source, position and level for every row: uint64 [levels, places].
+    """A hash of seed, source, position and level for every row: uint64 [levels, positions].
 
     It is SplitMix64, since 64 bits for each row can be had for some of the levels alone, and the order of the rows in
     published shards hangs on it.
@@ -81,24 +81,44 @@ def locate_rows(source: Source, images: int, config: ShardsConfig) -> tuple[IntA
     """Where each row of an image goes in a split of so many ``images``.
 
     Returns:
-        number of its shard, int [levels, places], and order in the shard, uint64 [levels, places].
+        number of its shard, int [levels, positions], and order in the shard, uint64 [levels, positions].
     """
     if source.split == SHUFFLED:
         shards = count_shards(source.split, images, config)
         keys = hash_rows(source, config)
         return (keys % np.uint64(shards)).astype(np.intp), keys
     shape = len(config.levels), config.patches_per_image
-    return np.full(shape, source.position // images_per_shard(config)), np.full(shape, source.position, np.uint64)
+    return np.full(shape, source.index // images_per_shard(config)), np.full(shape, source.index, np.uint64)
 
 
-def cut_rows(source: Source, images: dict[str, int], config: ShardsConfig) -> Iterator[tuple[Key, ShardRows]]:
+def cut_rows(
+    source: Source, work: str, images: dict[str, int], config: ShardsConfig
+) -> Iterator[tuple[Key, ShardRows]]:
     """The rows of one image, one packed element for each shard that gets some.
 
     Raises:
-        RuntimeError: the image is not what it was in the first pass.
+        RuntimeError: the image is read again, and is not what it was in the first pass.
     """
-    yield from pack_rows(source, reload_pixels(source, config), images[source.split], config)
+    levels = np.array(config.levels, np.intp)
+    if source.split != SHUFFLED:
+        levels = np.sort(levels)
+    positions, patches = compress_source(source, work, levels, config)
     counters.inc("shard_images")
+    counters.inc("shard_rows", patches.shape[0] * patches.shape[1])
+    yield from pack_rows(source, levels, positions, patches, images[source.split], config)
+
+
+def compress_source(source: Source, work: str, levels: IntArray, config: ShardsConfig) -> tuple[IntArray, UInt8Array]:
+    """The positions of one image, int [N, 2], and its patches there at each level, uint8 [levels, N, 16, 16, 3]."""
+    codec = CODECS[config.codec]
+    if codec.geometry:
+        positions, mosaics = read_tiles(work, source.fingerprint)
+        with counters.timed("compress_usec"):
+            return positions, compress_mosaics(mosaics, levels, codec)
+    pixels = reload_pixels(source, config)
+    positions = draw_image_positions(pixels, source.fingerprint, config)
+    with counters.timed("compress_usec"):
+        return positions, compress_patches(pixels, positions, levels, codec)
 
 
 def reload_pixels(source: Source, config: ShardsConfig) -> UInt8Array:
@@ -112,24 +132,29 @@ def reload_pixels(source: Source, config: ShardsConfig) -> UInt8Array:
     return pixels
 
 
-def pack_rows(source: Source, pixels: UInt8Array, images: int, config: ShardsConfig) -> Iterator[tuple[Key, ShardRows]]:
-    """Draw places, compress them at every level, and sort the rows by shard, in a split of so many ``images``."""
-    rng = np.random.default_rng([config.seed, int(source.fingerprint[:16], 16)])
-    places = draw_positions(rng, pixels, config.patches_per_image, config.phases)
-    levels = np.array(config.levels, np.intp)
+def pack_rows(
+    source: Source, levels: IntArray, positions: IntArray, patches: UInt8Array, images: int, config: ShardsConfig
+) -> Iterator[tuple[Key, ShardRows]]:
+    """Patches of one image, uint8 [levels, positions, 16, 16, 3], sorted by shard in a split of so many ``images``."""
     if source.split != SHUFFLED:
-        places, levels = places[np.lexsort(places.T[::-1])], np.sort(levels)
+        order = np.lexsort(positions.T[::-1])
+        positions, patches = positions[order], patches[:, order]
     shards, keys = locate_rows(source, images, config)
     shard_of = shards.ravel()
-    with counters.timed("compress_usec"):
-        wanted = np.ones((len(levels), len(places)), bool)
-        patches = compress_patches(pixels, places, levels, wanted, CODECS[config.codec])
-    counters.inc("shard_rows", len(patches))
     order = np.argsort(shard_of, kind="stable")
     starts = np.flatnonzero(np.diff(shard_of[order], prepend=-1))
     name = storage.printable_uri(source.name)
     for rows in np.split(order, starts[1:]):
-        level, place = np.divmod(rows, len(places))
         key = source.split, int(shard_of[rows[0]])
-        of_levels = levels[level].astype(np.int16)
-        yield key, ShardRows(name, source.split, keys.ravel()[rows], of_levels, places[place], patches[rows])
+        level, position = np.divmod(rows, len(positions))
+        yield (
+            key,
+            ShardRows(
+                name,
+                source.split,
+                keys[level, position],
+                levels[level].astype(np.int16),
+                positions[position],
+                patches[level, position],
+            ),
+        )

@@ -8,9 +8,19 @@ import apache_beam as beam
 from pipelines.files import write_json
 from pipelines.runtime import counters
 from pipelines.shards.config import ShardsConfig
-from pipelines.shards.images import Finding, fingerprint_of, load_pixels, read_lines, write_lines
+from pipelines.shards.images import (
+    Finding,
+    draw_image_positions,
+    fingerprint_of,
+    load_pixels,
+    read_lines,
+    write_lines,
+)
+from pipelines.shards.tiles import write_tiles
 from pipelines.transforms import FINISHED, Encoded, ReadImages
 from q1net_core import storage
+from q1net_core.codecs.positions import cut_mosaics
+from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError, ImageError
 from q1net_core.lattice.estimate import estimate_lattice
 from q1net_core.records import ImageRecord, ListedImage
@@ -19,13 +29,20 @@ FINDINGS_PER_FILE = 50_000
 UNUSABLE_SHOWN = 5
 
 
-def survey(image: Encoded, config: ShardsConfig) -> Finding:
-    """Decode one image and look for an earlier JPEG compression: it would teach that compressed pixels are not."""
+def survey(image: Encoded, config: ShardsConfig, work: str) -> Finding:
+    """Decode one image, look for an earlier JPEG compression, and keep in ``work`` what the second pass needs of it.
+
+    Pixels that were compressed before would teach that compressed pixels are not.
+    """
     listed, encoded = image
     try:
         pixels = load_pixels(encoded, config)
         lattice = estimate_lattice(pixels)
         finding = Finding(listed.uri, fingerprint_of(pixels), quality=lattice.quality, match=lattice.match)
+        codec = CODECS[config.codec]
+        if codec.geometry and (lattice.quality is None or config.screen != "drop"):
+            positions = draw_image_positions(pixels, finding.fingerprint, config)
+            write_tiles(work, finding.fingerprint, positions, cut_mosaics(pixels, positions, codec))
     except ImageError as error:
         finding = Finding(listed.uri, error=f"{error.status}: {error}")
     counters.inc("shard_images")
@@ -98,16 +115,17 @@ class SurveyImages(beam.PTransform):
     Args:
         config: what the images are wanted for; files go below its output.
         images: how many images there are.
+        work: folder for what the second pass needs.
     """
 
-    def __init__(self, config: ShardsConfig, images: int) -> None:
+    def __init__(self, config: ShardsConfig, images: int, work: str) -> None:
         super().__init__()
-        self.config, self.files = config, count_files(images)
+        self.config, self.files, self.work = config, count_files(images), work
 
     def expand(self, images: beam.PCollection[ListedImage]) -> beam.PCollection[str]:
         """One output, in no order."""
         read = images | "ReadImages" >> ReadImages()
-        surveyed = read.read | "Survey" >> beam.Map(survey, self.config)
+        surveyed = read.read | "Survey" >> beam.Map(survey, self.config, self.work)
         unread = read[FINISHED] | "DescribeFailure" >> beam.Map(describe_failure)
         return (
             (surveyed, unread)

@@ -6,14 +6,15 @@ A position is the top-left pixel (y, x) of a patch. Where the patch is aligned w
 elsewhere they are off by a phase of -4..+3.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from q1net_core.arrays import BoolArray, IntArray, UInt8Array
+from q1net_core.arrays import IntArray, UInt8Array
 from q1net_core.codecs.base import Codec
 from q1net_core.codecs.jpeg import JPEG, MCU
-from q1net_core.codecs.tiles import compress_tiles, cut_inner, cut_tiles, tile_shapes
+from q1net_core.codecs.tiles import cut_tiles, tile_shapes
 from q1net_core.errors import ConfigError, ImageError
 from q1net_core.patches import BLOCK, BORDER, PATCH, cut_windows
 from q1net_core.records import Status
@@ -106,36 +107,70 @@ def phases_of(positions: IntArray) -> IntArray:
     return positions % BLOCK - BORDER
 
 
-def compress_patches(
-    pixels: UInt8Array, positions: IntArray, levels: IntArray, wanted: BoolArray, codec: Codec = JPEG
-) -> UInt8Array:
+@dataclass(frozen=True, slots=True)
+class Mosaic:
+    """A picture in which patches compress, bit for bit, as some patches of an image do inside that image.
+
+    Args:
+        pixels: uint8 [height, width, 3], the image itself or tiles of it, side by side.
+        tops: the patches' first rows, int [N].
+        lefts: the patches' first columns, int [N].
+        indices: which of the image's positions these are, int [N].
+    """
+
+    pixels: UInt8Array
+    tops: IntArray
+    lefts: IntArray
+    indices: IntArray
+
+
+def cut_mosaics(pixels: UInt8Array, positions: IntArray, codec: Codec) -> list[Mosaic]:
+    """Mosaics of the patches at ``positions``, int [N, 2], of an image, uint8 [height, width, 3].
+
+    Where the codec has a geometry, of tiles around the patches: one mosaic for each shape of tile, or more where they
+    would be too wide for the codec. Otherwise the image is the one mosaic.
+    """
+    tops, lefts = positions.T
+    if codec.geometry is None:
+        return [Mosaic(pixels, tops, lefts, np.arange(len(positions)))]
+    shapes = tile_shapes(tops, lefts, PATCH, codec.geometry)
+    mosaics = []
+    for shape in np.unique(shapes, axis=0):
+        fitting = codec.max_side // int(shape[1])
+        alike = np.flatnonzero((shapes == shape).all(axis=1))
+        for indices in np.split(alike, range(fitting, len(alike), fitting)):
+            tiles, inner_tops, inner_lefts = cut_tiles(pixels, tops[indices], lefts[indices], PATCH, codec.geometry)
+            count, tall, wide = tiles.shape[:3]
+            mosaic = tiles.transpose(1, 0, 2, 3).reshape(tall, count * wide, 3)
+            mosaics.append(Mosaic(mosaic, inner_tops, inner_lefts + np.arange(count) * wide, indices))
+    return mosaics
+
+
+def compress_mosaics(mosaics: Sequence[Mosaic], levels: IntArray, codec: Codec) -> UInt8Array:
+    """The patches of mosaics after the codec at each of ``levels``, int [L]: uint8 [L, N, 16, 16, 3].
+
+    N counts the patches of all mosaics, which come in the order of their ``indices``.
+    """
+    count = sum(len(mosaic.indices) for mosaic in mosaics)
+    patches: UInt8Array = np.empty((len(levels), count, PATCH, PATCH, 3), np.uint8)
+    for mosaic in mosaics:
+        for row, level in enumerate(levels):
+            compressed = codec.compress(mosaic.pixels, int(level))
+            patches[row, mosaic.indices] = cut_windows(compressed, mosaic.tops, mosaic.lefts, PATCH)
+    return patches
+
+
+def compress_patches(pixels: UInt8Array, positions: IntArray, levels: IntArray, codec: Codec = JPEG) -> UInt8Array:
     """The patches at ``positions`` as they look in the whole image compressed at each of ``levels``, bit for bit.
 
-    Where the codec has a geometry, at the cost of the patches' surroundings only: tiles around them are compressed,
-    as one mosaic for each level and shape of tile. Otherwise the whole image is compressed at every level.
+    Where the codec has a geometry, at the cost of the patches' surroundings only.
 
     Args:
         pixels: uint8 [height, width, 3].
         positions: int [N, 2].
         levels: int [L].
-        wanted: bool [L, N], which position is wanted at which level.
 
     Returns:
-        uint8 [wanted.sum(), 16, 16, 3], in the order of ``np.nonzero(wanted)``.
+        uint8 [L, N, 16, 16, 3].
     """
-    patches: UInt8Array = np.empty((*wanted.shape, PATCH, PATCH, 3), np.uint8)
-    tops, lefts = positions.T
-    if codec.geometry is None:
-        for row in np.flatnonzero(wanted.any(axis=1)):
-            here = wanted[row]
-            patches[row, here] = cut_windows(codec.compress(pixels, int(levels[row])), tops[here], lefts[here], PATCH)
-        return patches[wanted]
-    shapes = tile_shapes(tops, lefts, PATCH, codec.geometry)
-    for shape in np.unique(shapes, axis=0):
-        alike = np.flatnonzero((shapes == shape).all(axis=1))
-        tiles, inner_tops, inner_lefts = cut_tiles(pixels, tops[alike], lefts[alike], PATCH, codec.geometry)
-        for row in np.flatnonzero(wanted[:, alike].any(axis=1)):
-            here = wanted[row, alike]
-            compressed = compress_tiles(tiles[here], int(levels[row]), codec)
-            patches[row, alike[here]] = cut_inner(compressed, inner_tops[here], inner_lefts[here], PATCH)
-    return patches[wanted]
+    return compress_mosaics(cut_mosaics(pixels, positions, codec), levels, codec)

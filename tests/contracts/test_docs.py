@@ -17,6 +17,7 @@ from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.studies.conditions import CONDITIONS
 from pipelines.report import command as report
 from pipelines.runtime.counters import COUNTERS
+from pipelines.runtime.options import beam_parser
 from pipelines.shards import command as shards
 from pipelines.shards.parquet import SHARD_SCHEMA
 from q1net_core.codecs.table import CODECS
@@ -146,8 +147,8 @@ def test_codecs_are_documented_with_their_levels() -> None:
 
 
 def test_no_flag_is_documented_that_does_not_exist() -> None:
-    of_beam = {"--runner", "--project", "--region", "--setup_file", "--temp_location", "--no_save_main_session"}
-    known = set().union(*map(flags_of, PARSERS.values())) | of_beam | {"--help"}
+    services = {"--service_port", "--job_port"}
+    known = set().union(*map(flags_of, PARSERS.values())) | flags_of(beam_parser()) | services | {"--help"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z_-]+", ALL)) <= known
 
 

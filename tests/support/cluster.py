@@ -1,4 +1,4 @@
-"""Beam's portable engines on this machine: a job service, and a pool that starts worker processes for it.
+"""Beam's portable engines on this machine: a job service, or prism, and a pool that starts worker processes for it.
 
 Workers reach the engine by the protocol of every cluster, and know of q1net only what is installed where they run.
 """
@@ -7,10 +7,31 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rooms import ROOT
 from servers import free_port, running
+
+# The file of a prism binary; without one prism is not among the engines.
+PRISM = os.environ.get("Q1NET_PRISM")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Flags that send a pipeline to an engine, and the process that starts its workers."""
+
+    flags: tuple[str, ...]
+    pool: int
+
+    def workers(self) -> list[int]:
+        """The processes that work at this moment."""
+        return [int(pid) for pid in Path(f"/proc/{self.pool}/task/{self.pool}/children").read_text().split()] + [
+            int(pid)
+            for thread in Path(f"/proc/{self.pool}/task").iterdir()
+            if thread.name != str(self.pool)
+            for pid in (thread / "children").read_text().split()
+        ]
 
 
 def worker_environment() -> dict[str, str]:
@@ -20,26 +41,29 @@ def worker_environment() -> dict[str, str]:
 
 
 @contextmanager
-def worker_pool(folder: Path) -> Iterator[str]:
-    """``localhost:PORT`` of a pool of worker processes, for ``--environment_type=EXTERNAL``."""
+def job_service(folder: Path) -> Iterator[tuple[str, ...]]:
+    """Flags for Beam's own job service, while it runs."""
     port = free_port()
-    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
-    with running(command, port, folder, worker_environment()):
-        yield f"localhost:{port}"
+    command = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main", f"--job_port={port}"]
+    with running([*command, f"--staging_dir={folder}"], port, folder, worker_environment()):
+        yield "--runner=PortableRunner", f"--job_endpoint=localhost:{port}"
 
 
 @contextmanager
-def job_service(folder: Path) -> Iterator[list[str]]:
-    """Flags that send a pipeline to Beam's own job service, which has a pool of workers."""
+def prism(folder: Path) -> Iterator[tuple[str, ...]]:
+    """Flags for prism, which Beam starts for each job by itself."""
+    assert PRISM
+    yield "--runner=PrismRunner", f"--prism_location={PRISM}"
+
+
+ENGINES = {"job service": job_service} | ({"prism": prism} if PRISM else {})
+
+
+@contextmanager
+def start_engine(name: str, folder: Path) -> Iterator[Engine]:
+    """An engine of ENGINES with a pool of worker processes."""
     port = free_port()
-    command = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main", f"--job_port={port}"]
-    with (
-        worker_pool(folder) as pool,
-        running([*command, f"--staging_dir={folder}"], port, folder, worker_environment()),
-    ):
-        yield [
-            "--runner=PortableRunner",
-            f"--job_endpoint=localhost:{port}",
-            "--environment_type=EXTERNAL",
-            f"--environment_config={pool}",
-        ]
+    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
+    with running(command, port, folder, worker_environment()) as pool, ENGINES[name](folder) as flags:
+        external = ("--environment_type=EXTERNAL", f"--environment_config=localhost:{port}")
+        yield Engine((*flags, *external), pool.pid)

@@ -30,12 +30,12 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An S3 store with one bucket: ``s3://q1net-test``."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with running(command, port, tmp_path_factory.mktemp("s3")) as url, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", url)
+    with running(command, port, tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", server.url)
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        _request(f"{url}/{BUCKET}", method="PUT")
+        _request(f"{server.url}/{BUCKET}", method="PUT")
         yield f"s3://{BUCKET}"
 
 
@@ -47,13 +47,13 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "gcp_storage_emulator", "start", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--in-memory", "--quiet", "--default-bucket", BUCKET]
     with (
-        running(command, port, folder) as url,
+        running(command, port, folder) as server,
         _token_server() as token_uri,
         pytest.MonkeyPatch.context() as patch,
     ):
         credentials = folder / "credentials.json"
         credentials.write_text(json.dumps(_service_account(token_uri)))
-        patch.setenv("STORAGE_EMULATOR_HOST", url)
+        patch.setenv("STORAGE_EMULATOR_HOST", server.url)
         patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
         patch.setenv("GOOGLE_CLOUD_PROJECT", "test")
         yield f"gs://{BUCKET}"

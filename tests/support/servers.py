@@ -5,7 +5,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running program and where it listens."""
+
+    url: str
+    pid: int
 
 
 def free_port() -> int:
@@ -17,8 +26,10 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
-    """The server's URL, while it runs; what it prints goes to a file in the folder."""
+def running(
+    command: list[str], port: int, folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """The server, while it runs; what it prints goes to a file in the folder."""
     url = f"http://127.0.0.1:{port}"
     log = folder / f"{port}.log"
     with open(log, "wb") as output:
@@ -31,7 +42,7 @@ def running(command: list[str], port: int, folder: Path, environment: Mapping[st
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{command} did not start: {log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
-        yield url
+        yield Server(url, process.pid)
     finally:
         process.terminate()
         try:

@@ -1,5 +1,6 @@
 """Positions: where they may lie, how they are drawn, and patches identical to those of the whole compressed image."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from q1net_core.codecs.base import Codec
 from q1net_core.codecs.positions import (
     PHASES,
     check_room,
+    compress_mosaics,
     compress_patches,
+    cut_mosaics,
     draw_position,
     draw_positions,
     phases_of,
@@ -33,11 +36,9 @@ def photograph() -> UInt8Array:
     return np.asarray(Image.open(PHOTOGRAPH))
 
 
-def assert_patches_match(
-    pixels: UInt8Array, positions: np.ndarray, levels: np.ndarray, wanted: np.ndarray, codec: Codec
-) -> None:
+def assert_patches_match(pixels: UInt8Array, positions: np.ndarray, levels: np.ndarray, codec: Codec) -> None:
     whole = np.stack([cut_windows(codec.compress(pixels, int(level)), *positions.T, PATCH) for level in levels])
-    assert np.array_equal(compress_patches(pixels, positions, levels, wanted, codec), whole[wanted])
+    assert np.array_equal(compress_patches(pixels, positions, levels, codec), whole)
 
 
 @given(
@@ -56,8 +57,7 @@ def test_patches_anywhere_are_bit_identical_to_the_whole_image(
     pixels = make_texture(seed, height, width)
     room = [length // 16 * 2 - (2 if phases == "aligned" else 5) for length in (height, width)]
     positions = draw_positions(rng, pixels, min(12, room[0] * room[1]), phases)
-    wanted = rng.random((len(levels), len(positions))) < rng.choice([0.3, 1])
-    assert_patches_match(pixels, positions, np.array(levels), wanted, CODECS[name])
+    assert_patches_match(pixels, positions, np.array(levels), CODECS[name])
 
 
 @pytest.mark.parametrize("name", CUTTING)
@@ -69,7 +69,7 @@ def test_every_position_of_a_small_image_is_bit_identical(length: int, name: str
         ys = (np.arange(first, last + 1)[:, None] * 8 - 4 + shifts).ravel()
         xs = (np.arange(first, last + 3)[:, None] * 8 - 4 + shifts).ravel()
         positions = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1).reshape(-1, 2)
-        assert_patches_match(pixels, positions, np.array([level]), np.ones((1, len(positions)), bool), CODECS[name])
+        assert_patches_match(pixels, positions, np.array([level]), CODECS[name])
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -79,15 +79,29 @@ def test_patches_of_a_photograph_are_bit_identical(photograph: UInt8Array, phase
     positions = draw_positions(np.random.default_rng(5), pixels, 64 if name in CUTTING else 20, phases)
     known = CODECS[name].levels
     levels = np.array([known[0], known[len(known) // 2], known[-1]])
-    wanted = np.random.default_rng(6).random((3, len(positions))) < 0.8
-    assert_patches_match(pixels, positions, levels, wanted, CODECS[name])
+    assert_patches_match(pixels, positions, levels, CODECS[name])
 
 
-def test_nothing_wanted_gives_nothing(photograph: UInt8Array) -> None:
-    positions = draw_positions(np.random.default_rng(5), photograph, 4)
-    for name in CODECS:
-        patches = compress_patches(photograph, positions, np.array([50]), np.zeros((1, 4), bool), CODECS[name])
-        assert patches.shape == (0, 16, 16, 3)
+@pytest.mark.parametrize("name", CODECS)
+def test_mosaics_hold_the_patches_and_are_small_where_a_codec_cuts(photograph: UInt8Array, name: str) -> None:
+    positions = draw_positions(np.random.default_rng(5), photograph, 30, "all")
+    mosaics = cut_mosaics(photograph, positions, CODECS[name])
+    assert sorted(np.concatenate([mosaic.indices for mosaic in mosaics])) == list(range(30))
+    for mosaic in mosaics:
+        windows = cut_windows(mosaic.pixels, mosaic.tops, mosaic.lefts, PATCH)
+        assert np.array_equal(windows, cut_windows(photograph, *positions[mosaic.indices].T, PATCH))
+    size = sum(mosaic.pixels.nbytes for mosaic in mosaics)
+    assert size <= 30 * 48 * 48 * 3 if name in CUTTING else size == photograph.nbytes
+
+
+def test_a_mosaic_is_never_wider_than_the_codec_takes(photograph: UInt8Array) -> None:
+    narrow = replace(CODECS["jpeg"], max_side=100)
+    positions, levels = draw_positions(np.random.default_rng(5), photograph, 11), np.array([30, 90])
+    mosaics = cut_mosaics(photograph, positions, narrow)
+    assert [len(mosaic.indices) for mosaic in mosaics] == [3, 3, 3, 2]
+    assert all(mosaic.pixels.shape[1] <= 100 for mosaic in mosaics)
+    expected = compress_patches(photograph, positions, levels)
+    assert np.array_equal(compress_mosaics(mosaics, levels, narrow), expected)
 
 
 def test_positions_are_different_and_inside_at_all_their_phases() -> None:

@@ -1,5 +1,6 @@
 """Running a pipeline: the local engine as this project mends it, and the one line that names the engine."""
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipelines.runtime import counters
-from pipelines.runtime.local import make_runner, run_pipeline
+from pipelines.runtime.local import DIRECT_HOSTS, bypass_proxy, make_runner, run_pipeline
 from q1net_core.errors import ConfigError
 
 
@@ -63,6 +64,19 @@ def test_a_pipeline_runs_to_its_end_and_counts_for_beam_too(capsys: pytest.Captu
     result.wait_until_finish()
     (counter,) = result.metrics().query()["counters"]
     assert (counter.key.metric.namespace, counter.key.metric.name, counter.committed) == ("q1net", "rows", 3)
+
+
+def test_traffic_within_the_machine_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DIRECT_HOSTS, raising=False)
+    monkeypatch.setenv("no_proxy", "internal.example,localhost")
+    bypass_proxy()
+    assert os.environ[DIRECT_HOSTS] == "internal.example,localhost,127.0.0.1"
+    bypass_proxy()
+    assert os.environ[DIRECT_HOSTS] == "internal.example,localhost,127.0.0.1"
+    monkeypatch.delenv(DIRECT_HOSTS)
+    monkeypatch.setenv("no_proxy", "")
+    bypass_proxy()
+    assert os.environ[DIRECT_HOSTS] == "localhost,127.0.0.1"
 
 
 def test_a_failing_pipeline_raises() -> None:

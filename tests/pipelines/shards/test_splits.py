@@ -57,5 +57,5 @@ def test_sources_are_the_same_in_whatever_order_images_were_looked_at() -> None:
     splits = {source.name: source.split for source in sources}
     assert splits["copy.png"] == splits["DIV2K_train_HR/0703.png"] == "valid"
     for split in set(splits.values()):
-        positions = [source.position for source in sources if source.split == split]
-        assert positions == list(range(len(positions)))
+        indices = [source.index for source in sources if source.split == split]
+        assert indices == list(range(len(indices)))

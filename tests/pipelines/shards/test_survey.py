@@ -1,6 +1,7 @@
 """What the first pass finds out is written, read back whole, and stops the command where an image cannot be used."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,18 +12,29 @@ from pipelines.shards import survey as survey_module
 from pipelines.shards.config import ShardsConfig
 from pipelines.shards.images import Finding, fingerprint_of
 from pipelines.shards.survey import file_of, read_findings, refuse_unusable, survey, write_findings
+from pipelines.shards.tiles import tiles_uri
 from q1net_core.errors import ConfigError
 from q1net_core.records import ListedImage
 
 
 def test_an_image_is_usable_or_has_an_error_and_its_compression_is_seen(tmp_path: Path) -> None:
-    config = ShardsConfig("i", "o", patches_per_image=4)
+    config, work = ShardsConfig("i", "o", patches_per_image=4), str(tmp_path)
     pixels = compress(make_picture(3), 62)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    found = survey((ListedImage("a"), (tmp_path / "a.png").read_bytes()), config)
+    found = survey((ListedImage("a"), (tmp_path / "a.png").read_bytes()), config, work)
     assert found == Finding("a", fingerprint_of(pixels), "", 62.0, "exact")
-    lossy = survey((ListedImage("b"), encode_jpeg(pixels, 62)), config)
+    lossy = survey((ListedImage("b"), encode_jpeg(pixels, 62)), config, work)
     assert lossy == Finding("b", error="unsupported: image is JPEG; expected a lossless one, never compressed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"), [({}, True), ({"codec": "webp"}, False), ({"screen": "drop"}, False)], ids=str
+)
+def test_tiles_are_kept_of_what_will_be_cut_from_them(changes: dict[str, str], kept: bool, tmp_path: Path) -> None:
+    Image.fromarray(compress(make_picture(3), 62)).save(tmp_path / "a.png")
+    config = replace(ShardsConfig("i", "o", levels=(50,), patches_per_image=4), **changes)
+    finding = survey((ListedImage("a"), (tmp_path / "a.png").read_bytes()), config, str(tmp_path))
+    assert Path(tiles_uri(str(tmp_path), finding.fingerprint)).exists() is kept
 
 
 def test_findings_are_read_back_from_all_files_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,17 @@
+"""The corpus of all engines, and its rows by a plain loop."""
+
+from pathlib import Path
+
+import pytest
+from corpus import write_corpus
+from rows import Row, plain_rows
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def expected(corpus: Path) -> list[Row]:
+    return plain_rows(corpus)

@@ -1,0 +1,56 @@
+"""Rows of an audit of the corpus: by a plain loop without Beam, or by the command; and whether they are the same."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.audit.command import audit, parse
+from pipelines.audit.run import read_run
+from pipelines.audit.table import AUDIT_SCHEMA, Stamp, to_row
+from pipelines.inputs import list_inputs
+from q1net_core.estimator import EstimatorSettings, estimate_image
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_weights
+
+Row = dict[str, Any]
+SETTINGS = EstimatorSettings(patches=16)
+FLOATS_WITHIN = 1e-4
+
+
+def plain_rows(corpus: Path) -> list[Row]:
+    """Rows by a plain loop, in the table's types."""
+    weights = read_weights(SETTINGS.weights)
+    model, rule, stamp = Predictor(weights), SETTINGS.rule_of(weights), Stamp(weights.variant, weights.sha256)
+    rows = [to_row(estimate_image(image, model, SETTINGS, rule), stamp) for image in list_inputs([str(corpus)])]
+    return list(pa.Table.from_pylist(rows, AUDIT_SCHEMA).to_pylist())
+
+
+def audited_rows(inputs: Sequence[str | Path], output: Path, flags: Sequence[str]) -> list[Row]:
+    """Rows by the command."""
+    config, options = parse([*map(str, inputs), f"--output={output}", f"--patches={SETTINGS.patches}", *flags])
+    return list(read_run(audit(config, options)).to_pylist())
+
+
+def check_rows(found: list[Row], expected: list[Row]) -> None:
+    """Fail, with the differences, unless all rows are the same but for the time of processing."""
+    found, expected = (sorted(rows, key=itemgetter("uri")) for rows in (found, expected))
+    assert Counter(row["uri"] for row in found) == Counter(row["uri"] for row in expected)
+    different = [
+        (row["uri"], name, row[name], wanted[name])
+        for row, wanted in zip(found, expected, strict=True)
+        for name in wanted.keys() | row.keys()
+        if name != "processed_at" and not same(row[name], wanted[name])
+    ]
+    assert different == []
+
+
+def same(value: Any, wanted: Any) -> bool:
+    """Whether two values are equal, floats nearly."""
+    if isinstance(value, float) and isinstance(wanted, float):
+        return math.isclose(value, wanted, rel_tol=0, abs_tol=FLOATS_WITHIN)
+    return bool(value == wanted)
