@@ -42,13 +42,13 @@ def make_corpus(folder: Path) -> None:
 def run_plain(files: list[str]) -> None:
     """The reference: q1net_core's estimator in a loop."""
     from pipelines.runtime import counters
-    from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches, read_image, sample_image
-    from q1net_core.network.predictor import Predictor
-    from q1net_core.network.weights import read_weights
+    from q1net_core.estimator import fuse_predictions, load_network, predict_patches, read_image, sample_image
     from q1net_core.records import ListedImage
+    from q1net_core.settings import EstimatorSettings
 
-    weights = read_weights("q1net-k8")
-    model, settings, rule = Predictor(weights), EstimatorSettings(), weights.rule()
+    settings = EstimatorSettings()
+    weights = settings.pin_all(settings.read_weights())
+    networks = {source: load_network(pinned) for source, pinned in weights.items()}
     for file in files:
         image = ListedImage(file)
         with counters.timed("read_usec"):
@@ -56,9 +56,9 @@ def run_plain(files: list[str]) -> None:
         with counters.timed("sample_usec"):
             sampled = sample_image(image, encoded, settings)
         with counters.timed("predict_usec"):
-            predictions = predict_patches(model, [sampled])[0]
+            predictions = predict_patches(networks[sampled.weights], [sampled])[0]
         with counters.timed("fuse_usec"):
-            fuse_predictions(predictions, rule)
+            fuse_predictions(predictions, weights[sampled.weights])
         counters.inc("rows")
 
 

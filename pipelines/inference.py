@@ -10,7 +10,6 @@ from typing import Any
 from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines.runtime import counters
-from q1net_core.errors import WeightsError
 from q1net_core.estimator import PatchModel, predict_patches, predict_together
 from q1net_core.records import ImagePatches, PatchPredictions
 
@@ -37,16 +36,11 @@ class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
     def load_model(self) -> PatchModel:
         """Read, verify, load; heavy imports happen here, on the workers that predict, and nowhere else."""
         from q1net_core.network.predictor import Predictor
-        from q1net_core.network.weights import read_weights
+        from q1net_core.network.weights import read_pinned
 
         share_accelerator()
-        file = read_weights(self.weights)
-        if file.sha256 != self.sha256:
-            raise WeightsError(
-                f"weights {self.weights} have sha256 {file.sha256} on this worker; the run was started with "
-                f"{self.sha256}. Install the same version everywhere, or do not replace weights during a run"
-            )
-        return Predictor(file, ACCELERATOR_IMAGES_PER_BATCH if self.accelerator else 1)
+        images = ACCELERATOR_IMAGES_PER_BATCH if self.accelerator else 1
+        return Predictor(read_pinned(self.weights, self.sha256), images)
 
     def run_inference(
         self, batch: Sequence[ImagePatches], model: PatchModel, inference_args: dict[str, Any] | None = None

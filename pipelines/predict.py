@@ -3,27 +3,26 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from io import BytesIO
 
 from PIL import Image
 
 from pipelines import text
-from pipelines.audit.table import Row, Stamp, to_row
+from pipelines.audit.table import Row, to_row
 from pipelines.inputs import list_inputs
 from pipelines.runtime.quiet import start_quietly
 from pipelines.settings import add_settings, take_settings
 from q1net_core import storage
+from q1net_core.arrays import UInt8Array
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.estimator import EstimatorSettings, choose_grid, estimate_image
+from q1net_core.estimator import choose_grid, estimate_image, load_network
 from q1net_core.images.decode import decode
-from q1net_core.network.predictor import Predictor
-from q1net_core.network.weights import read_weights
-from q1net_core.overlay import draw_overlay
+from q1net_core.overlay import PatchView, draw_gallery, draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
-from q1net_core.records import ListedImage, Status
+from q1net_core.records import ImageRecord, Status
 from q1net_core.sampling import PATCHES
+from q1net_core.settings import EstimatorSettings, PinnedWeights
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -33,9 +32,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder or glob; local, gs://, s3://, ...")
     parser.add_argument("--json", action="store_true", help="one JSON object per line, the columns of the audit table")
-    parser.add_argument(
-        "--overlay", metavar="OUT.png", help="of a single image, also draw the patches by quality and confidence"
-    )
+    parser.add_argument("--overlay", metavar="OUT.png", help="of a single image, also draw the patches over it")
+    parser.add_argument("--gallery", metavar="OUT.png", help="of a single image, also draw the patches by confidence")
     add_settings(parser)
     return parser
 
@@ -45,24 +43,59 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return make_parser().parse_args(argv)
 
 
-def predict(listed: list[ListedImage], model: Predictor, settings: EstimatorSettings) -> Iterator[Row]:
-    """Rows of the audit table, in order."""
-    stamp, rule = Stamp(model.weights.variant, model.weights.sha256), settings.rule_of(model.weights)
-    for image in listed:
-        yield to_row(estimate_image(image, model, settings, rule, model.weights.network.input), stamp)
+def check_pictures(
+    options: argparse.Namespace, images: int, settings: EstimatorSettings, weights: dict[str, PinnedWeights]
+) -> None:
+    """Raise ConfigError where --overlay or --gallery cannot be drawn."""
+    for flag in ("overlay", "gallery"):
+        if getattr(options, flag) is None:
+            continue
+        if images != 1:
+            raise ConfigError(f"--{flag} draws one image; {images} were given")
+        if settings.cascade or not weights:
+            raise ConfigError(
+                f"--{flag} draws what the network says, which may not be asked; leave --cascade and --estimators out"
+            )
+        for pinned in weights.values():
+            if pinned.input != PATCHES:
+                raise ConfigError(f"--{flag} draws patches; {pinned.variant} sees a {pinned.input.sampler}")
 
 
-def write_overlay(uri: str, image: ListedImage, row: Row, model: Predictor, settings: EstimatorSettings) -> None:
-    """Draw one image's patches as a PNG, those that its row was made from; raises ImageError if it has none."""
-    pixels = decode(storage.read_bytes(image.uri, settings.max_bytes), settings.limits).pixels
+def write_pictures(
+    options: argparse.Namespace, record: ImageRecord, settings: EstimatorSettings, weights: dict[str, PinnedWeights]
+) -> None:
+    """Draw the patches that a record was made from, as --overlay and --gallery say."""
+    pinned = weights[settings.weights_for(accepted=record.lattice.quality is not None) or ""]
+    pixels = decode(storage.read_bytes(record.image.uri, settings.max_bytes), settings.limits).pixels
     height, width = pixels.shape[:2]
-    grid = choose_grid(None if row["grid_x"] is None else (row["grid_x"], row["grid_y"]), height, width)
-    quality, confidence = model.predict(sample_patches(pixels, settings.patches, grid))
-    blocks = sample_blocks(height, width, settings.patches, grid)
-    threshold = settings.rule_of(model.weights).threshold
+    grid = choose_grid(record.lattice.grid, height, width)
+    patches = sample_patches(pixels, settings.patches, grid)
+    quality, confidence = load_network(pinned).predict(patches)
+    estimate = record.network.quality if record.network else None
+    view = PatchView(quality, confidence, pinned.rule.threshold, estimate)
+    title = describe(record)
+    if options.overlay:
+        blocks = sample_blocks(height, width, settings.patches, grid)
+        write_png(options.overlay, draw_overlay(pixels, blocks, view, title))
+    if options.gallery:
+        write_png(options.gallery, draw_gallery(patches, view, f"{title}. Below each its quality (confidence)"))
+
+
+def write_png(uri: str, pixels: UInt8Array) -> None:
+    """Pixels uint8 [height, width, 3] as a PNG file."""
     buffer = BytesIO()
-    Image.fromarray(draw_overlay(pixels, blocks, quality, confidence, threshold)).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG")
     storage.write_bytes(uri, buffer.getvalue())
+
+
+def describe(record: ImageRecord) -> str:
+    """The title of a picture of patches: the answer, and what the network says."""
+    answer, network = record.answer, record.network
+    title = "no answer" if answer.quality is None else f"quality {answer.quality:.1f} ({answer.source})"
+    if network is None:
+        return title
+    estimate = "no estimate" if network.quality is None else f"{network.quality:.1f}"
+    return f"{title}; {network.variant}: {estimate} from {network.patches_used} of {network.patches} patches"
 
 
 def to_line(row: Row) -> str:
@@ -70,10 +103,19 @@ def to_line(row: Row) -> str:
     if row["status"] != Status.OK:
         return f"{row['uri']}: {row['status']}: {row['error']}"
     header = "" if row["header_quality"] is None else f", header says {text.number(row['header_quality'], 0)}"
+    ends = "" if row["quality_low"] is None else f"{row['quality_low']:.0f} to {row['quality_high']:.0f}"
     if row["quality"] is None:
-        reason = f"no lattice, none of {row['patches']} patches is confident"
+        if ends:
+            reason = f"q1net says no more than {ends}"
+        elif row["patches"]:
+            reason = f"no lattice, none of {row['patches']} patches is confident"
+        else:
+            reason = "no lattice"
         return f"{row['uri']}: {row['verdict']}, no estimate: {reason}{header}"
-    source = "lattice" if row["quality_source"] == "lattice" else f"q1net, confidence {row['q1net_confidence']:.1f}"
+    if row["quality_source"] == "lattice":
+        source = "lattice"
+    else:
+        source = f"q1net, {ends}" if ends else f"q1net, confidence {row['q1net_confidence']:.1f}"
     return f"{row['uri']}: {row['verdict']}, quality {text.number(row['quality'])} ({source}{header})"
 
 
@@ -84,18 +126,17 @@ def run(argv: list[str]) -> int:
     try:
         settings = take_settings(vars(options))
         listed = list(list_inputs(options.images))
-        if options.overlay and len(listed) != 1:
-            raise ConfigError(f"--overlay draws one image; {len(listed)} were given")
-        file = read_weights(settings.weights)
-        if options.overlay and file.network.input != PATCHES:
-            raise ConfigError(f"--overlay draws patches; {file.variant} sees a {file.network.input.sampler}")
-        start_quietly()
-        model = Predictor(file)
-        for row in predict(listed, model, settings):
-            failures += row["status"] != Status.OK
+        weights = settings.pin_all(settings.read_weights())
+        check_pictures(options, len(listed), settings, weights)
+        if weights:
+            start_quietly()
+        for image in listed:
+            record = estimate_image(image, settings, weights)
+            row = to_row(record)
+            failures += record.status is not Status.OK
             print(json.dumps(row, default=datetime.isoformat) if options.json else to_line(row), flush=True)
-        if options.overlay and not failures:
-            write_overlay(options.overlay, listed[0], row, model, settings)
+        if (options.overlay or options.gallery) and not failures:
+            write_pictures(options, record, settings, weights)
     except (ConfigError, WeightsError) as error:
         print(f"q1net predict: {error}", file=sys.stderr)
         return 2

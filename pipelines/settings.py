@@ -4,15 +4,18 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
-from q1net_core.estimator import EstimatorSettings
 from q1net_core.fusion import FUSIONS
+from q1net_core.settings import CLEAN_WEIGHTS, ROBUST_WEIGHTS, EstimatorSettings
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each field of EstimatorSettings, with its default."""
     default = EstimatorSettings()
     parser.add_argument(
-        "--weights", default=default.weights, metavar="NAME", help="variant, or URI of a .keras file (%(default)s)"
+        "--weights",
+        metavar="NAME",
+        help="variant, or URI of a .keras file, for all images (chosen for each: "
+        f"{CLEAN_WEIGHTS} where the lattice accepts, else {ROBUST_WEIGHTS})",
     )
     parser.add_argument("--threshold", type=float, help="confidence a patch must exceed, 0-100 (the weights' own)")
     parser.add_argument(

@@ -5,9 +5,9 @@ would fail its whole batch. Inference and everything after it catch nothing: a b
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
@@ -17,10 +17,11 @@ from apache_beam.pvalue import TaggedOutput
 from pipelines.inference import Q1NetHandler
 from pipelines.runtime import counters
 from q1net_core import estimator
-from q1net_core.estimator import EstimatorSettings
+from q1net_core.estimator import kinds_of
 from q1net_core.images.decode import Limits
-from q1net_core.records import FusionRule, ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
-from q1net_core.sampling import PATCHES, InputKind
+from q1net_core.records import ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
+from q1net_core.sampling import InputKind
+from q1net_core.settings import EstimatorSettings, PinnedWeights
 
 FINISHED = "finished"
 # Object stores answer in tens of milliseconds whatever the size: a few reads at a time keep a core busy.
@@ -97,23 +98,23 @@ class SamplePatches(beam.PTransform):
 
     Args:
         settings: how images are judged.
-        kind: of the network's input.
+        kinds: of the networks' inputs, by their weights; PATCHES for those left out.
     """
 
     settings: EstimatorSettings
-    kind: InputKind = PATCHES
+    kinds: Mapping[str, InputKind] = field(default_factory=dict)
 
     def expand(self, encoded: beam.PCollection[Encoded]) -> Any:
         """Two outputs: the main one, and FINISHED."""
-        return encoded | "Sample" >> beam.FlatMap(sample, self.settings, self.kind).with_outputs(
+        return encoded | "Sample" >> beam.FlatMap(sample, self.settings, self.kinds).with_outputs(
             FINISHED, main="sampled"
         )
 
 
-def sample(encoded: Encoded, settings: EstimatorSettings, kind: InputKind) -> Iterator[Any]:
+def sample(encoded: Encoded, settings: EstimatorSettings, kinds: Mapping[str, InputKind]) -> Iterator[Any]:
     """What the network sees of one image, or its finished record."""
     with counters.timed("sample_usec"):
-        sampled = estimator.sample_image(*encoded, settings, kind)
+        sampled = estimator.sample_image(*encoded, settings, kinds)
     yield TaggedOutput(FINISHED, count_row(sampled)) if isinstance(sampled, ImageRecord) else sampled
 
 
@@ -139,19 +140,19 @@ class EstimateQuality(beam.PTransform):
 
 @dataclass
 class FusePredictions(beam.PTransform):
-    """PatchPredictions -> ImageRecord, by the fusion ``rule`` of the weights that predicted."""
+    """PatchPredictions -> ImageRecord, by the fusion rule of the ``weights`` that predicted."""
 
-    rule: FusionRule
+    weights: PinnedWeights
 
     def expand(self, predictions: beam.PCollection[PatchPredictions]) -> beam.PCollection[ImageRecord]:
         """One output."""
-        return predictions | "Fuse" >> beam.Map(fuse, self.rule)
+        return predictions | "Fuse" >> beam.Map(fuse, self.weights)
 
 
-def fuse(predictions: PatchPredictions, rule: FusionRule) -> ImageRecord:
+def fuse(predictions: PatchPredictions, weights: PinnedWeights) -> ImageRecord:
     """The finished record of one image, timed."""
     with counters.timed("fuse_usec"):
-        return count_row(estimator.fuse_predictions(predictions, rule))
+        return count_row(estimator.fuse_predictions(predictions, weights))
 
 
 @dataclass
@@ -160,34 +161,41 @@ class EstimateImages(beam.PTransform):
 
     Args:
         settings: how images are judged.
-        rule: fusion rule of the weights.
-        handler: the model's handler.
+        weights: all that may judge some image, by source; each has an inference step of its own, so that batches are
+            of one network.
         accelerator: see EstimateQuality.
         redistribute: put a Reshuffle before inference, so that decoding and inference scale apart. Without it an
             image goes through all steps in one place, which a single machine wants: nothing piles up in between.
-        kind: of the network's input.
     """
 
     settings: EstimatorSettings
-    rule: FusionRule
-    handler: Q1NetHandler
+    weights: Mapping[str, PinnedWeights]
     accelerator: str | None = None
     redistribute: bool = True
-    kind: InputKind = PATCHES
 
     def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[ImageRecord]:
         """One output, in no order."""
         read = images | "ReadImages" >> ReadImages(self.settings.max_bytes)
-        sampled = read.read | "SamplePatches" >> SamplePatches(self.settings, self.kind)
-        finished = (read[FINISHED], sampled[FINISHED])
-        if "q1net" not in self.settings.estimators:
-            return finished | "Finished" >> beam.Flatten()
-        patches = sampled.sampled
+        sampled = read.read | "SamplePatches" >> SamplePatches(self.settings, kinds_of(self.weights))
+        finished = [read[FINISHED], sampled[FINISHED]]
+        if self.weights:
+            sources = tuple(self.weights)
+            routes = sampled.sampled | "Route" >> beam.Partition(route_of, len(sources), sources)
+            finished += map(self.judge, routes, self.weights.values())
+        return finished | "Finished" >> beam.Flatten()
+
+    def judge(self, patches: beam.PCollection[ImagePatches], weights: PinnedWeights) -> beam.PCollection[ImageRecord]:
+        """The records of images that are judged by these weights."""
+        handler = Q1NetHandler(weights.source, weights.sha256, accelerator=self.accelerator is not None)
         if self.redistribute:
-            patches = patches | "RedistributePatches" >> beam.Reshuffle()
-        fused = (
+            patches = patches | f"RedistributePatches {weights.variant}" >> beam.Reshuffle()
+        return (
             patches
-            | "EstimateQuality" >> EstimateQuality(self.handler, self.accelerator)
-            | "FusePredictions" >> FusePredictions(self.rule)
+            | f"EstimateQuality {weights.variant}" >> EstimateQuality(handler, self.accelerator)
+            | f"FusePredictions {weights.variant}" >> FusePredictions(weights)
         )
-        return (fused, *finished) | "Finished" >> beam.Flatten()
+
+
+def route_of(patches: ImagePatches, _routes: int, sources: Sequence[str]) -> int:
+    """The number of the weights that are to judge an image."""
+    return sources.index(patches.weights or "")

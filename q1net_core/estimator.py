@@ -5,24 +5,27 @@ Layer: all of q1net_core; no beam, no pyarrow. Keras is loaded only where a mode
 The steps are read -> sample -> predict -> fuse. A step that fails for an image returns its finished record instead.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Protocol
 
 import numpy as np
 
-from q1net_core import fusion, storage
-from q1net_core.errors import ConfigError, ImageError
+from q1net_core import storage
+from q1net_core.arrays import Float32Array, UInt8Array
+from q1net_core.errors import ImageError
+from q1net_core.fusion import estimate_quality
 from q1net_core.images.decode import Limits, decode
+from q1net_core.intervals import add_interval
 from q1net_core.jpeg.header import read_jpeg_header
 from q1net_core.lattice.estimate import estimate_lattice
-from q1net_core.network.weights import WeightsFile
-from q1net_core.patches import DEFAULT_PATCHES, check_patch_fits, patch_fits, side_of
+from q1net_core.network.predictor import Predictor
+from q1net_core.network.weights import read_pinned
+from q1net_core.patches import check_patch_fits, patch_fits
 from q1net_core.records import (
     Answer,
     Estimate,
-    Float32Array,
-    FusionRule,
     ImageInfo,
     ImagePatches,
     ImageRecord,
@@ -30,9 +33,9 @@ from q1net_core.records import (
     ListedImage,
     PatchPredictions,
     Status,
-    UInt8Array,
 )
 from q1net_core.sampling import PATCHES, InputKind, sample
+from q1net_core.settings import EstimatorSettings, PinnedWeights
 from q1net_core.verdict import choose_answer, judge
 
 
@@ -42,63 +45,6 @@ class PatchModel(Protocol):
     def predict(self, samples: UInt8Array) -> tuple[Float32Array, Float32Array]:
         """Quality and confidence of each sample, 0-100."""
         ...
-
-
-ESTIMATORS = ("lattice", "q1net")
-DEFAULT_WEIGHTS = "q1net-k8"
-
-
-@dataclass(frozen=True, slots=True)
-class EstimatorSettings:
-    """How images are judged, in JSON types: what a user chooses, with the defaults of all commands.
-
-    Args:
-        weights: variant name, or URI of a .keras file.
-        fusion: rule of FUSIONS; None takes the best one of the weights.
-        threshold: confidence that a patch must exceed, 0-100; None takes the one chosen for the weights.
-        patches: patches per image, a square number from 16 to 576.
-        max_bytes, max_pixels: larger images get the status ``too_large``.
-        estimators: which run, of ESTIMATORS.
-        cascade: ask the network only where the lattice abstains.
-
-    Raises:
-        ConfigError: a value is out of range, or two do not go together.
-    """
-
-    weights: str = DEFAULT_WEIGHTS
-    fusion: str | None = None
-    threshold: float | None = None
-    patches: int = DEFAULT_PATCHES
-    max_bytes: int = Limits().max_bytes
-    max_pixels: int = Limits().max_pixels
-    estimators: tuple[str, ...] = ESTIMATORS
-    cascade: bool = False
-
-    def __post_init__(self) -> None:
-        # JSON has lists only.
-        object.__setattr__(self, "estimators", tuple(self.estimators))
-        side_of(self.patches)
-        Limits(self.max_bytes, self.max_pixels)
-        if self.threshold is not None and not 0 <= self.threshold < 100:
-            raise ConfigError(f"confidence threshold is {self.threshold}; expected 0 <= threshold < 100")
-        if self.fusion is not None and self.fusion not in fusion.FUSIONS:
-            raise ConfigError(f"fusion is {self.fusion!r}; expected one of {', '.join(fusion.FUSIONS)}")
-        if not self.estimators or not set(self.estimators) <= set(ESTIMATORS):
-            raise ConfigError(
-                f"estimators are {', '.join(self.estimators) or 'none'}; expected some of {', '.join(ESTIMATORS)}"
-            )
-        if self.cascade and set(self.estimators) != set(ESTIMATORS):
-            raise ConfigError(f"cascade needs both estimators, {' and '.join(ESTIMATORS)}")
-
-    @property
-    def limits(self) -> Limits:
-        """The limits of decoding."""
-        return Limits(self.max_bytes, self.max_pixels)
-
-    def rule_of(self, weights: WeightsFile) -> FusionRule:
-        """The fusion rule for weights; raises ConfigError if the wanted one was not chosen for them."""
-        rule = weights.rule(self.fusion)
-        return rule if self.threshold is None else replace(rule, threshold=self.threshold)
 
 
 def finish(
@@ -131,11 +77,12 @@ def read_image(image: ListedImage, limits: Limits) -> bytes | ImageRecord:
 
 
 def sample_image(
-    image: ListedImage, encoded: bytes, settings: EstimatorSettings, kind: InputKind = PATCHES
+    image: ListedImage, encoded: bytes, settings: EstimatorSettings, kinds: Mapping[str, InputKind] = {}
 ) -> ImagePatches | ImageRecord:
     """Decode, try the lattice, cut what the network sees, on the grid it found; pixels never leave this function.
 
-    ``kind`` is that of the network's input. Returns the finished record where the network is not wanted.
+    ``kinds`` are those of the networks' inputs, by their weights; PATCHES for those left out. Returns the finished
+    record where no network is wanted.
     """
     if image.size_bytes is None:
         image = replace(image, size_bytes=len(encoded))
@@ -146,18 +93,20 @@ def sample_image(
         decoded = decode(encoded, settings.limits)
         height, width = decoded.pixels.shape[:2]
         info = ImageInfo(width, height, decoded.format, decoded.mode, header)
-        # Whatever runs, and whatever the lattice finds, the same images are too small.
+        # Whatever the lattice finds, and whatever it leads to, the same images are too small.
         check_patch_fits(height, width)
-        if "q1net" in settings.estimators:
+        for kind in kinds.values():
             kind.check_size(height, width)
     except ImageError as error:
         return finish(image, info, error=error)
     coded = decoded.pixels if decoded.coded is None else decoded.coded
     lattice = estimate_lattice(coded) if "lattice" in settings.estimators else LatticeEstimate()
-    if "q1net" not in settings.estimators or (settings.cascade and lattice.quality is not None):
+    weights = settings.weights_for(accepted=lattice.quality is not None)
+    if weights is None:
         return finish(image, info, lattice)
     grid = choose_grid(lattice.grid, height, width)
-    return ImagePatches(image, info, lattice, sample(decoded.pixels, kind, settings.patches, grid))
+    patches = sample(decoded.pixels, kinds.get(weights, PATCHES), settings.patches, grid)
+    return ImagePatches(image, info, lattice, patches, weights)
 
 
 def choose_grid(found: tuple[int, int] | None, height: int, width: int) -> tuple[int, int]:
@@ -188,26 +137,45 @@ def predict_together(model: PatchModel, batch: Sequence[ImagePatches]) -> list[P
     ]
 
 
-def fuse_predictions(predictions: PatchPredictions, rule: FusionRule) -> ImageRecord:
-    """One image's predictions -> its finished record."""
-    fuse = fusion.FUSIONS[rule.fusion]
-    network = fuse(predictions.quality, predictions.confidence, rule.threshold)
-    if network.quality is not None:
-        network = replace(network, quality=fusion.calibrate(network.quality, rule.calibration))
+def fuse_predictions(predictions: PatchPredictions, weights: PinnedWeights) -> ImageRecord:
+    """One image's predictions by ``weights`` -> its finished record."""
+    estimate = estimate_quality(predictions.quality, predictions.confidence, weights.rule)
+    network = add_interval(estimate, weights.rule.intervals)
+    network = replace(network, variant=weights.variant, weights_sha256=weights.sha256)
     return finish(predictions.image, predictions.info, predictions.lattice, network)
 
 
+@cache
+def load_network(weights: PinnedWeights) -> PatchModel:
+    """The loaded network of these weights, kept in this process.
+
+    Raises:
+        WeightsError: the weights cannot be used, or have become others.
+    """
+    return Predictor(read_pinned(weights.source, weights.sha256))
+
+
 def estimate_image(
-    image: ListedImage, model: PatchModel, settings: EstimatorSettings, rule: FusionRule, kind: InputKind = PATCHES
+    image: ListedImage,
+    settings: EstimatorSettings,
+    weights: Mapping[str, PinnedWeights],
+    load: Callable[[PinnedWeights], PatchModel] = load_network,
 ) -> ImageRecord:
     """Everything in one call: read, decode, sample, predict, fuse.
 
-    ``rule`` is the one for the model's weights, ``kind`` that of its input.
+    ``weights`` are ``settings.pin_all(settings.read_weights())``. Each network is loaded with the first image that
+    needs it.
     """
     encoded = read_image(image, settings.limits)
     if isinstance(encoded, ImageRecord):
         return encoded
-    sampled = sample_image(image, encoded, settings, kind)
+    sampled = sample_image(image, encoded, settings, kinds_of(weights))
     if isinstance(sampled, ImageRecord):
         return sampled
-    return fuse_predictions(predict_patches(model, [sampled])[0], rule)
+    pinned = weights[sampled.weights or ""]
+    return fuse_predictions(predict_patches(load(pinned), [sampled])[0], pinned)
+
+
+def kinds_of(weights: Mapping[str, PinnedWeights]) -> dict[str, InputKind]:
+    """What the network of each of these weights sees of an image."""
+    return {source: pinned.input for source, pinned in weights.items()}

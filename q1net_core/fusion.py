@@ -4,11 +4,12 @@ Layer: numpy only; no keras, no beam, no pyarrow.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from q1net_core.records import Calibration, Estimate, Float32Array
+from q1net_core.records import Calibration, Estimate, Float32Array, FusionRule
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -127,6 +128,12 @@ FUSIONS: dict[str, Callable[[Float32Array, Float32Array, float], Estimate]] = {
     "weighted": fuse_weighted_median,
     "paper": fuse_median,
 }
+
+
+def estimate_quality(quality: Float32Array, confidence: Float32Array, rule: FusionRule) -> Estimate:
+    """Patches of one image, float [N] each, -> its calibrated estimate by a rule, without interval."""
+    fused = FUSIONS[rule.fusion](quality, confidence, rule.threshold)
+    return fused if fused.quality is None else replace(fused, quality=calibrate(fused.quality, rule.calibration))
 
 
 def calibrate(quality: float, calibration: Calibration) -> float:

@@ -20,6 +20,7 @@ class Verdict(StrEnum):
     SINGLE = "single"
     RECOMPRESSED = "recompressed"
     STRIPPED = "stripped"
+    ALTERED = "altered"
     PRISTINE = "pristine"
     UNSURE = "unsure"
 
@@ -96,6 +97,7 @@ class LatticeEstimate:
     last compression, above ``quality`` if a coarser one lies under it. ``margin`` is in nats above the next level;
     ``ties`` are the levels that are not told apart from the answer. ``steps`` are the 64 steps in natural order, 0
     where unknown. ``grid`` is the phase (x, y) of the block grid, each 0..7. ``evidence`` is about 1 on a lattice.
+    ``busy_blocks`` of the blocks that were looked at, 256 at most, are so busy that a lattice would show.
     """
 
     quality: float | None = None
@@ -107,6 +109,7 @@ class LatticeEstimate:
     evidence: float | None = None
     steps: tuple[int, ...] | None = None
     grid: tuple[int, int] | None = None
+    busy_blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +125,13 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class ImagePatches:
-    """One image's patches, ready for the network: ``patches`` uint8 [N, 16, 16, 3]."""
+    """What a network sees of one image, ``patches`` uint8 [N, h, w, 3]; ``weights`` are those that are to judge it."""
 
     image: ListedImage
     info: ImageInfo
     lattice: LatticeEstimate
     patches: UInt8Array
+    weights: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +147,11 @@ class PatchPredictions:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What the network tells of one image; the three values are None together, when no patch is confident.
+    """What the network tells of one image; the first three values are None together, when no patch is confident.
 
-    ``quality`` 1-100, ``confidence`` 0-100, ``spread`` is the interquartile range of the patches used.
+    ``quality`` 1-100, ``confidence`` 0-100, ``spread`` is the interquartile range of the patches used. The true level
+    lies between ``low`` and ``high`` with 90 %; None where the weights' card has no intervals. ``variant`` and
+    ``weights_sha256`` say which weights these are.
     """
 
     quality: float | None
@@ -153,23 +159,52 @@ class Estimate:
     spread: float | None
     patches: int
     patches_used: int
+    low: float | None = None
+    high: float | None = None
+    variant: str | None = None
+    weights_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalTable:
+    """Ends of 90 % intervals, truth minus estimate, for estimates from at least ``patches`` patches.
+
+    ``qualities`` are borders between bands of quality, ascending. Each band has borders between cells of spread in
+    ``spreads``, and one value more, a cell's, in ``low`` and in ``high``.
+    """
+
+    patches: int
+    qualities: tuple[float, ...]
+    spreads: tuple[tuple[float, ...], ...]
+    low: tuple[tuple[float, ...], ...]
+    high: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FusionRule:
-    """A rule of FUSIONS with what was chosen for it on validation images: confidence threshold 0-100, calibration."""
+    """A rule of FUSIONS with what was chosen for it on validation images: confidence threshold 0-100, calibration.
+
+    ``intervals`` are tables for fewer and fewer patches.
+    """
 
     fusion: str
     threshold: float
     calibration: Calibration = ()
+    intervals: tuple[IntervalTable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The ``quality`` of an image, 1-100, and the estimator it is from, ``lattice`` or ``q1net``; None together."""
+    """The ``quality`` of an image, 1-100, and the estimator it is from, ``lattice`` or ``q1net``; None together.
+
+    The true level lies between ``low`` and ``high`` with 90 %. They may be known where the quality is not given because
+    they are too far apart.
+    """
 
     quality: float | None = None
     source: str | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import files, text
 from pipelines.audit.run import WriteRun, read_run
-from pipelines.audit.table import Row, Stamp, to_row
-from pipelines.inference import Q1NetHandler
+from pipelines.audit.table import SCHEMA_VERSION, Row, to_row
 from pipelines.inputs import ReadInputs, assign_group, group_by, list_inputs, read_manifest, write_inputs
 from pipelines.runtime.local import run_pipeline
 from pipelines.runtime.options import add_workers, is_local, parse_flags
@@ -22,12 +21,12 @@ from pipelines.runtime.quiet import start_quietly
 from pipelines.runtime.versions import find_versions
 from pipelines.settings import add_settings, take_settings
 from pipelines.transforms import EstimateImages
-from q1net_core import storage
+from q1net_core import __version__, storage
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.estimator import EstimatorSettings
 from q1net_core.network.predictor import load_model
-from q1net_core.network.weights import WeightsFile, packaged_variants, read_weights
-from q1net_core.records import FusionRule, ListedImage
+from q1net_core.network.weights import WeightsFile, packaged_variants
+from q1net_core.records import ListedImage
+from q1net_core.settings import EstimatorSettings, PinnedWeights
 
 # Up to here people see every image on the screen; beyond, the summary.
 IMAGES_SHOWN = 40
@@ -52,27 +51,19 @@ class AuditImages(beam.PTransform):
         self.accelerator, self.redistribute = accelerator, redistribute
 
     @cached_property
-    def weights(self) -> WeightsFile:
-        """The weights that judge, read once, when first asked for."""
-        return read_weights(self.settings.weights)
+    def files(self) -> dict[str, WeightsFile]:
+        """All weights that may judge some image, by source; read once, when first asked for."""
+        return self.settings.read_weights()
 
     @property
-    def rule(self) -> FusionRule:
-        """How the patches of an image become its estimate."""
-        return self.settings.rule_of(self.weights)
-
-    @property
-    def stamp(self) -> Stamp:
-        """What each row says made it."""
-        return Stamp(self.weights.variant, self.weights.sha256)
+    def weights(self) -> dict[str, PinnedWeights]:
+        """The same as the steps know them."""
+        return self.settings.pin_all(self.files)
 
     def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[Row]:
         """One output, in no order."""
-        on_accelerator = self.accelerator is not None
-        handler = Q1NetHandler(self.settings.weights, self.weights.sha256, accelerator=on_accelerator)
-        kind = self.weights.network.input
-        estimate = EstimateImages(self.settings, self.rule, handler, self.accelerator, self.redistribute, kind)
-        return images | "EstimateImages" >> estimate | "ToRow" >> beam.Map(to_row, self.stamp)
+        estimate = EstimateImages(self.settings, self.weights, self.accelerator, self.redistribute)
+        return images | "EstimateImages" >> estimate | "ToRow" >> beam.Map(to_row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +118,25 @@ def start_run(config: AuditConfig) -> Run:
     return Run(uri, input_files, count)
 
 
+def describe_weights(weights: PinnedWeights) -> dict[str, Any]:
+    """What `_run.json` says of weights that may have judged some image."""
+    return {
+        "source": storage.printable_uri(weights.source),
+        "variant": weights.variant,
+        "sha256": weights.sha256,
+        "fusion": weights.rule.fusion,
+        "threshold": weights.rule.threshold,
+    }
+
+
 def build(root: beam.Pipeline, config: AuditConfig, run: Run, audit: AuditImages) -> beam.PCollection[str]:
     """The whole pipeline; its one output element is the uri of the committed run."""
     about = {
         "run_id": run.uri.rpartition("run_id=")[2],
         "inputs": {"listed": run.images, "files": [uri.rpartition("/")[2] for uri in run.input_files]},
-        "arguments": config.to_json() | {"threshold": audit.rule.threshold},
-        "versions": asdict(audit.stamp) | find_versions(),
+        "arguments": config.to_json(),
+        "weights": [describe_weights(weights) for weights in audit.weights.values()],
+        "versions": find_versions() | {"q1net_version": __version__, "schema_version": SCHEMA_VERSION},
     }
     return (
         root
@@ -151,13 +154,12 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
     """
     settings = config.settings
     transform = AuditImages(accelerator=config.accelerator, redistribute=not is_local(options), **asdict(settings))
-    weights, _ = transform.weights, transform.rule
-    with_model = "q1net" in settings.estimators
-    if with_model and settings.weights not in packaged_variants():
+    own = [transform.files[source] for source in transform.weights if source not in packaged_variants()]
+    if own:
         # Somebody's own file: better found unusable here than by every worker.
         start_quietly()
-        load_model(weights)
-    run = start_run(config)
+        load_model(own[0])
+    run, with_model = start_run(config), bool(transform.weights)
     run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image", with_model)
     return run.uri
 

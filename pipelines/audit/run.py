@@ -101,15 +101,25 @@ def open_run(run_uri: str) -> files.JSON:
 def read_parts(run_uri: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The parts of a committed run, one at a time, as `_run.json` lists them, checked against its checksums.
 
+    All columns of AUDIT_SCHEMA or some; those that a run of an older version did not have are null.
+
     Raises:
         FileNotFoundError: the run was never committed.
         ValueError: a part is not the one that was committed.
     """
+    wanted = AUDIT_SCHEMA.names if columns is None else columns
+    schema = pa.schema([AUDIT_SCHEMA.field(name) for name in wanted])
     for listed in open_run(run_uri)["files"]:
-        yield pq.read_table(BytesIO(files.read_part(run_uri, listed)), columns=columns and list(columns))
+        file = pq.ParquetFile(BytesIO(files.read_part(run_uri, listed)))
+        part = file.read(columns=[name for name in wanted if name in file.schema_arrow.names])
+        yield pa.table([column_of(part, field) for field in schema], schema=schema)
+
+
+def column_of(part: pa.Table, field: pa.Field) -> pa.Array:
+    """A column of the audit table from a part of any version; nulls where it does not have it."""
+    return part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(len(part), field.type)
 
 
 def read_run(run_uri: str) -> pa.Table:
-    """All rows of a committed run; raises as read_parts."""
-    tables = list(read_parts(run_uri))
-    return pa.concat_tables(tables) if tables else AUDIT_SCHEMA.empty_table()
+    """All rows of a committed run in AUDIT_SCHEMA; raises as read_parts."""
+    return pa.concat_tables([AUDIT_SCHEMA.empty_table(), *read_parts(run_uri)])

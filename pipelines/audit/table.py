@@ -1,6 +1,5 @@
 """The audit table: its schema, and a finished record -> its row."""
 
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +8,7 @@ import pyarrow as pa
 from q1net_core import __version__, storage
 from q1net_core.records import ImageRecord
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 AUDIT_SCHEMA = pa.schema(
@@ -45,10 +44,12 @@ AUDIT_SCHEMA = pa.schema(
         pa.field("patches", pa.int32(), nullable=False),
         pa.field("patches_used", pa.int32(), nullable=False),
         ("quality", pa.float32()),
+        ("quality_low", pa.float32()),
+        ("quality_high", pa.float32()),
         ("quality_source", pa.string()),
         ("verdict", pa.string()),
-        pa.field("variant", pa.string(), nullable=False),
-        pa.field("weights_sha256", pa.string(), nullable=False),
+        ("variant", pa.string()),
+        ("weights_sha256", pa.string()),
         pa.field("q1net_version", pa.string(), nullable=False),
         pa.field("schema_version", pa.int32(), nullable=False),
         pa.field("processed_at", TIMESTAMP, nullable=False),
@@ -58,17 +59,7 @@ AUDIT_SCHEMA = pa.schema(
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What made a row: model variant, weights, package and schema versions."""
-
-    variant: str
-    weights_sha256: str
-    q1net_version: str = __version__
-    schema_version: int = SCHEMA_VERSION
-
-
-def to_row(record: ImageRecord, stamp: Stamp) -> Row:
+def to_row(record: ImageRecord) -> Row:
     """A finished record -> one row of AUDIT_SCHEMA; nothing is decided here."""
     image, info, lattice, network = record.image, record.info, record.lattice, record.network
     header = info.header
@@ -105,8 +96,13 @@ def to_row(record: ImageRecord, stamp: Stamp) -> Row:
         "patches": network.patches if network else 0,
         "patches_used": network.patches_used if network else 0,
         "quality": record.answer.quality,
+        "quality_low": record.answer.low,
+        "quality_high": record.answer.high,
         "quality_source": record.answer.source,
         "verdict": record.verdict and record.verdict.value,
+        "variant": network and network.variant,
+        "weights_sha256": network and network.weights_sha256,
+        "q1net_version": __version__,
+        "schema_version": SCHEMA_VERSION,
         "processed_at": datetime.now(UTC),
-        **asdict(stamp),
     }

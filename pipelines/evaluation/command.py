@@ -16,10 +16,10 @@ from pipelines.evaluation.study import EVALUATED
 from pipelines.runtime.options import add_workers, parse_flags, parse_levels
 from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.estimator import DEFAULT_WEIGHTS
 from q1net_core.fusion import FUSIONS
 from q1net_core.network.weights import packaged_variants
 from q1net_core.patches import DEFAULT_PATCHES
+from q1net_core.settings import CLEAN_WEIGHTS, ROBUST_WEIGHTS
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -57,7 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
         dest="weights",
         action="append",
         metavar="NAME",
-        help="variant, or a .keras file (q1net-k8); table2 takes several, each with its flag (all packaged ones)",
+        help=f"variant, or a .keras file ({CLEAN_WEIGHTS}; of combined, {ROBUST_WEIGHTS}); table2 takes several, each "
+        "with its flag (all packaged ones)",
     )
     parser.add_argument("--fusion", choices=list(FUSIONS), help="how patches become one estimate (the weights' best)")
     parser.add_argument("--threshold", type=float, help="confidence a patch must exceed, 0-100 (the weights' own)")
@@ -78,7 +79,9 @@ def parse(argv: list[str]) -> tuple[EvaluateConfig, PipelineOptions]:
     elif estimator == "lattice":
         weights = []
     else:
-        weights = packaged_variants() if study.compares_weights else [DEFAULT_WEIGHTS]
+        # As in an audit, where the clean network judges only what the lattice has answered.
+        default = ROBUST_WEIGHTS if estimator == "combined" else CLEAN_WEIGHTS
+        weights = packaged_variants() if study.compares_weights else [default]
     return EvaluateConfig(
         **values
         | {

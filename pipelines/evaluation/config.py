@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.study import EVALUATED, Study
 from q1net_core.errors import ConfigError
-from q1net_core.estimator import DEFAULT_WEIGHTS
 from q1net_core.patches import DEFAULT_PATCHES
+from q1net_core.settings import CLEAN_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class EvaluateConfig:
     images: str
     output: str
     levels: tuple[int, ...]
-    weights: tuple[str, ...] = (DEFAULT_WEIGHTS,)
+    weights: tuple[str, ...] = (CLEAN_WEIGHTS,)
     fusion: str | None = None
     threshold: float | None = None
     patches: int = DEFAULT_PATCHES

@@ -8,11 +8,12 @@ import numpy as np
 
 from pipelines.evaluation.render import Row
 from pipelines.evaluation.study import Candidate
-from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches
+from q1net_core.estimator import fuse_predictions, predict_patches
 from q1net_core.network.predictor import Predictor
 from q1net_core.network.variants import VARIANTS
 from q1net_core.network.weights import WeightsFile
 from q1net_core.records import ImageInfo, ImagePatches, LatticeEstimate, ListedImage
+from q1net_core.settings import EstimatorSettings
 
 TIMED_CALLS = 30
 # Height and width of the image that networks of whole images are timed with.
@@ -24,7 +25,7 @@ def time_estimate(weights: WeightsFile, settings: EstimatorSettings) -> float:
 
     The others say how busy the machine is.
     """
-    model, rule, kind = Predictor(weights), settings.rule_of(weights), weights.network.input
+    model, pinned, kind = Predictor(weights), settings.pin("timed", weights), weights.network.input
     side = kind.size or TIMED_SIDE
     shape = (kind.most(settings.patches), side, side, 3)
     patches = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -32,7 +33,7 @@ def time_estimate(weights: WeightsFile, settings: EstimatorSettings) -> float:
     seconds = []
     for _ in range(TIMED_CALLS):
         start = time.perf_counter()
-        fuse_predictions(predict_patches(model, batch)[0], rule)
+        fuse_predictions(predict_patches(model, batch)[0], pinned)
         seconds.append(time.perf_counter() - start)
     return 1000 * min(seconds)
 

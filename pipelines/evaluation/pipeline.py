@@ -21,10 +21,10 @@ from pipelines.runtime.versions import find_versions
 from pipelines.transforms import ReadImages
 from q1net_core import storage
 from q1net_core.errors import ConfigError
-from q1net_core.estimator import EstimatorSettings
 from q1net_core.network.weights import read_weights
 from q1net_core.records import ListedImage
 from q1net_core.sampling import PATCHES
+from q1net_core.settings import EstimatorSettings
 
 
 def read_candidates(config: EvaluateConfig) -> list[Candidate]:
@@ -45,18 +45,19 @@ def read_candidates(config: EvaluateConfig) -> list[Candidate]:
         kind = weights.network.input
         if STUDIES[config.study].sizes and kind != PATCHES:
             raise ConfigError(f"{config.study} is about the number of patches; {weights.variant} sees a {kind.sampler}")
-        candidates.append(Candidate(settings, weights, settings.rule_of(weights)))
+        settings.rule_of(weights)
+        candidates.append(Candidate(settings, weights))
     return candidates
 
 
 def describe(candidate: Candidate) -> Row:
     """What a candidate is made with, as the statistics say it; None for what the lattice does not have."""
-    weights, rule = candidate.weights, candidate.rule
+    weights = candidate.pinned
     return {
         "variant": weights and weights.variant,
         "weights_sha256": weights and weights.sha256,
-        "fusion": rule and rule.fusion,
-        "threshold": rule and rule.threshold,
+        "fusion": weights and weights.rule.fusion,
+        "threshold": weights and weights.rule.threshold,
         "patches": candidate.settings.patches,
     }
 
@@ -91,12 +92,13 @@ def build(
     finished = (*(samples.finished for samples in sampled.values()), unread) | "Finished" >> beam.Flatten()
     measured = [finished | "Measure" >> beam.Map(steps.measure, study.measure, 0)]
     for number, candidate in enumerate(candidates):
-        if candidate.weights is not None:
-            handler = KeyedModelHandler(Q1NetHandler(candidate.settings.weights, candidate.weights.sha256))
+        weights = candidate.pinned
+        if weights is not None:
+            handler = KeyedModelHandler(Q1NetHandler(weights.source, weights.sha256))
             measured.append(
                 sampled[candidate.kind].sampled
                 | f"RunInference{number}" >> RunInference(handler)
-                | f"Fuse{number}" >> beam.Map(steps.fuse, candidate.rule)
+                | f"Fuse{number}" >> beam.Map(steps.fuse, weights)
                 | f"Measure{number}" >> beam.Map(steps.measure, study.measure, number)
             )
     return (

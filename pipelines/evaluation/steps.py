@@ -17,10 +17,11 @@ from pipelines.runtime import counters
 from pipelines.transforms import FINISHED, Encoded
 from q1net_core.arrays import UInt8Array
 from q1net_core.errors import ImageError
-from q1net_core.estimator import EstimatorSettings, sample_image
+from q1net_core.estimator import sample_image
 from q1net_core.images.decode import decode
-from q1net_core.records import FusionRule, ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
+from q1net_core.records import ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
 from q1net_core.sampling import InputKind
+from q1net_core.settings import EstimatorSettings, PinnedWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def sample_as_audit(
     truth: Truth, encoded: Encoded, settings: EstimatorSettings, kind: InputKind
 ) -> Iterator[tuple[Truth, ImagePatches | ImageRecord]]:
     """What an audit samples, which knows nothing of the truth."""
-    yield truth, sample_image(*encoded, settings, kind)
+    yield truth, sample_image(*encoded, settings, dict.fromkeys(settings.all_weights, kind))
 
 
 def sample(
@@ -93,10 +94,10 @@ def sample(
             yield truth, item
 
 
-def fuse(known: tuple[Truth, PatchPredictions], rule: FusionRule) -> tuple[Truth, ImageRecord]:
+def fuse(known: tuple[Truth, PatchPredictions], weights: PinnedWeights) -> tuple[Truth, ImageRecord]:
     """The finished record of one image, with its truth."""
     truth, predictions = known
-    return truth, transforms.fuse(predictions, rule)
+    return truth, transforms.fuse(predictions, weights)
 
 
 def measure(known: tuple[Truth, ImageRecord], measure_one: Measure, candidate: int) -> tuple[tuple[int, Any], Any]:

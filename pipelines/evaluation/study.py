@@ -6,10 +6,9 @@ from typing import Any
 
 from pipelines.evaluation.render import Rendered, Row
 from pipelines.evaluation.steps import Make, Measure, Sample, sample_as_audit
-from q1net_core.estimator import EstimatorSettings
 from q1net_core.network.weights import WeightsFile
-from q1net_core.records import FusionRule
 from q1net_core.sampling import PATCHES, InputKind
+from q1net_core.settings import EstimatorSettings, PinnedWeights
 
 # --estimator: whose answer is evaluated, and what runs for it. If both run, Q1Net does where the lattice abstains.
 EVALUATED = {"q1net": ("q1net",), "lattice": ("lattice",), "combined": ("lattice", "q1net")}
@@ -19,14 +18,15 @@ Summarise = Callable[[Mapping[tuple[int, Any], Any], Sequence[Row]], Row]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One estimator that is evaluated: its settings, and its weights with their fusion rule.
-
-    The lattice alone has neither weights nor rule.
-    """
+    """One estimator that is evaluated: its settings, and its weights, which the lattice alone does not have."""
 
     settings: EstimatorSettings
     weights: WeightsFile | None = None
-    rule: FusionRule | None = None
+
+    @property
+    def pinned(self) -> PinnedWeights | None:
+        """The weights as the steps know them; raises ConfigError if they lack the wanted fusion rule."""
+        return self.settings.pin(self.settings.weights or "", self.weights) if self.weights else None
 
     @property
     def kind(self) -> InputKind:

@@ -12,7 +12,7 @@ from pipelines.report.page import render_page
 from pipelines.report.pictures import draw_picture
 from q1net_core import storage
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.estimator import EstimatorSettings
+from q1net_core.settings import EstimatorSettings
 
 
 def write_report(run_uri: str, output: str) -> None:
@@ -24,9 +24,9 @@ def write_report(run_uri: str, output: str) -> None:
     try:
         run = open_run(run_uri)
         summary = files.read_json(storage.join(run_uri, "summary.json"))
-        settings = EstimatorSettings(
-            **{field.name: run["arguments"][field.name] for field in fields(EstimatorSettings)}
-        )
+        arguments, known = run["arguments"], (field.name for field in fields(EstimatorSettings))
+        # Runs of older versions have fewer arguments.
+        settings = EstimatorSettings(**{name: arguments[name] for name in known if name in arguments})
         found = gather(read_parts(run_uri, COLUMNS))
     except (FileNotFoundError, ValueError, ImageError) as error:
         raise ConfigError(f"{error}; expected the run_id=... folder of a finished q1net audit") from error

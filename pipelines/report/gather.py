@@ -26,6 +26,7 @@ COLUMNS = (
     "quality",
     "quality_source",
     "verdict",
+    "q1net_quality",
     "q1net_confidence",
     "q1net_spread",
     "patches",

@@ -9,13 +9,13 @@ from PIL import Image
 from pipelines.report.gather import Row
 from q1net_core import storage
 from q1net_core.errors import ImageError
-from q1net_core.estimator import EstimatorSettings, choose_grid
+from q1net_core.estimator import choose_grid, load_network
 from q1net_core.images.decode import decode
-from q1net_core.network.predictor import Predictor
 from q1net_core.network.weights import packaged_variants, read_weights
-from q1net_core.overlay import draw_overlay
+from q1net_core.overlay import PatchView, draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
 from q1net_core.sampling import PATCHES
+from q1net_core.settings import EstimatorSettings, PinnedWeights
 
 # Longer side, pixels: sharp enough on a phone, a few ten kB.
 SIDE = 480
@@ -23,9 +23,10 @@ JPEG_QUALITY = 80
 
 
 @cache
-def load_network(weights: str) -> Predictor:
-    """A network, loaded once."""
-    return Predictor(read_weights(weights))
+def find_network(row_variant: str | None, settings: EstimatorSettings) -> PinnedWeights | None:
+    """The weights that judged an image, where they are at hand, under their name or the uri the run was given."""
+    source = row_variant if row_variant in packaged_variants() else settings.weights
+    return None if source is None else settings.pin(source, read_weights(source))
 
 
 def draw_picture(row: Row, settings: EstimatorSettings) -> bytes | None:
@@ -40,14 +41,14 @@ def draw_picture(row: Row, settings: EstimatorSettings) -> bytes | None:
     height, width = pixels.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     small = Image.fromarray(pixels).resize((max(1, round(width * scale)), max(1, round(height * scale))))
-    weights = row["variant"] if row["variant"] in packaged_variants() else settings.weights
     drawn = np.asarray(small)
-    model = load_network(weights) if "q1net" in settings.estimators and row["patches"] else None
-    if model is not None and model.weights.network.input == PATCHES:
+    weights = find_network(row["variant"], settings) if row["patches"] else None
+    if weights is not None and weights.input == PATCHES:
         grid = choose_grid(None if row["grid_x"] is None else (row["grid_x"], row["grid_y"]), height, width)
-        quality, confidence = model.predict(sample_patches(pixels, row["patches"], grid))
+        quality, confidence = load_network(weights).predict(sample_patches(pixels, row["patches"], grid))
         blocks = np.rint(sample_blocks(height, width, row["patches"], grid) * scale).astype(np.intp)
-        drawn = draw_overlay(drawn, blocks, quality, confidence, settings.rule_of(model.weights).threshold)
+        view = PatchView(quality, confidence, weights.rule.threshold, row["q1net_quality"])
+        drawn = draw_overlay(drawn, blocks, view, least_width=1)
     buffer = BytesIO()
     Image.fromarray(drawn).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()

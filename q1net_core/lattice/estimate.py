@@ -9,9 +9,11 @@ Thresholds were set on validation images; `python -m training.studies.lattice` p
 Source: Fan and de Queiroz, TIP 2003 (the idea); Neelamani et al., TIP 2006 (tables as a dictionary).
 """
 
+from dataclasses import replace
+
 from q1net_core.arrays import UInt8Array
 from q1net_core.jpeg.tables import fit_quality
-from q1net_core.lattice.blocks import Coefficients, Grid, choose_blocks, measure_activity
+from q1net_core.lattice.blocks import Coefficients, Grid, choose_blocks, count_busy, measure_activity
 from q1net_core.lattice.custom import fit_free_steps
 from q1net_core.lattice.dictionary import KnownTable
 from q1net_core.lattice.double_compression import find_primary_table
@@ -49,6 +51,11 @@ def estimate_on_grid(pixels: UInt8Array, grid: Grid) -> LatticeEstimate:
     groups = choose_blocks(pixels, grid)
     if not groups:
         return LatticeEstimate()
+    return replace(estimate_blocks(groups, pixels, grid), busy_blocks=count_busy(groups))
+
+
+def estimate_blocks(groups: list[Coefficients], pixels: UInt8Array, grid: Grid) -> LatticeEstimate:
+    """The estimate from the blocks that were chosen of pixels uint8 [height, width, channels]."""
     fit, evidence = fit_known_tables(groups)
     if fit is not None:
         if fit.ties:

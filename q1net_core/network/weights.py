@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from q1net_core import storage
 from q1net_core.errors import ConfigError, ImageError, WeightsError
+from q1net_core.intervals import tables_from_json
 from q1net_core.network.variants import VARIANTS, Variant
 from q1net_core.records import FusionRule
 
@@ -42,7 +43,7 @@ class Card:
         made_with: versions, by name.
         calibration: how the pictures were sampled that chose ``fusions``.
         fusions: of each fusion rule, the best first: ``threshold``, ``calibration``, figures.
-        intervals: how far answers may be off; None where it was not measured.
+        intervals: of fusion rules, by name, how far their answers may be off (intervals.tables_to_json).
         onnx_sha256: of the same network as an ONNX file; None where there is none.
         more: all other keys.
     """
@@ -58,7 +59,7 @@ class Card:
     made_with: Mapping[str, str] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
     fusions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    intervals: Mapping[str, Any] | None = None
+    intervals: Mapping[str, Any] = field(default_factory=dict)
     onnx_sha256: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
@@ -72,7 +73,12 @@ class Card:
     def rules(self) -> tuple[FusionRule, ...]:
         """The fusion rules, the best first."""
         return tuple(
-            FusionRule(name, float(rule["threshold"]), tuple((float(a), float(b)) for a, b in rule["calibration"]))
+            FusionRule(
+                name,
+                float(rule["threshold"]),
+                tuple((float(a), float(b)) for a, b in rule["calibration"]),
+                tables_from_json(self.intervals.get(name, ())),
+            )
             for name, rule in self.fusions.items()
         )
 
@@ -215,6 +221,17 @@ def read_weights(source: str, codecs: Collection[str] | None = LIBJPEG_CODECS) -
             f"for one of {', '.join(codecs)}"
         )
     return WeightsFile(content, card)
+
+
+def read_pinned(source: str, sha256: str) -> WeightsFile:
+    """The weights that a run was started with, where one of its workers reads them; raises WeightsError for others."""
+    file = read_weights(source)
+    if file.sha256 != sha256:
+        raise WeightsError(
+            f"weights {source} have sha256 {file.sha256} on this worker; the run was started with {sha256}. Install "
+            "the same version everywhere, or do not replace weights during a run"
+        )
+    return file
 
 
 def write_weights(model: "keras.Model", uri: str, card: Card) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from q1net_core.estimator import EstimatorSettings, estimate_image
-from q1net_core.network.predictor import Predictor
 from q1net_core.network.weights import PACKAGED, packaged_variants, read_weights
-from q1net_core.records import Answer, ImageRecord, ListedImage, Status, Verdict
+from q1net_core.records import ImageRecord, ListedImage, Status, Verdict
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "photographs"
 TRUTH = list(csv.DictReader((PHOTOGRAPHS / "truth.csv").read_text().splitlines()))
@@ -16,10 +15,10 @@ TRUTH = list(csv.DictReader((PHOTOGRAPHS / "truth.csv").read_text().splitlines()
 
 @pytest.fixture(scope="module")
 def records() -> dict[str, ImageRecord]:
-    weights = read_weights("q1net-k8")
-    model, settings, rule = Predictor(weights), EstimatorSettings(), weights.rule()
+    settings = EstimatorSettings()
+    weights = settings.pin_all(settings.read_weights())
     return {
-        row["file"]: estimate_image(ListedImage(str(PHOTOGRAPHS / row["file"])), model, settings, rule) for row in TRUTH
+        row["file"]: estimate_image(ListedImage(str(PHOTOGRAPHS / row["file"])), settings, weights) for row in TRUTH
     }
 
 
@@ -46,7 +45,7 @@ def test_the_pixels_show_the_quality_they_were_compressed_at(
     assert record.status is Status.OK
     assert record.network is not None
     assert record.network.quality == pytest.approx(float(row["quality"]), abs=4)
-    assert record.answer == Answer(float(row["quality"]), "lattice")
+    assert (record.answer.quality, record.answer.source) == (float(row["quality"]), "lattice")
 
 
 @pytest.mark.parametrize("row", TRUTH, ids=lambda row: row["file"])

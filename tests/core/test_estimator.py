@@ -9,36 +9,46 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from q1net_core.errors import ConfigError
+from q1net_core.errors import WeightsError
 from q1net_core.estimator import (
-    EstimatorSettings,
     choose_grid,
     estimate_image,
     fuse_predictions,
+    load_network,
     predict_patches,
     predict_together,
     read_image,
     sample_image,
 )
 from q1net_core.images.decode import Limits
+from q1net_core.network.predictor import Predictor
 from q1net_core.patches import sample_patches
 from q1net_core.records import (
+    Answer,
     Estimate,
     Float32Array,
     FusionRule,
     ImageInfo,
     ImagePatches,
     ImageRecord,
+    IntervalTable,
     LatticeEstimate,
     ListedImage,
     PatchPredictions,
     Status,
     UInt8Array,
 )
+from q1net_core.sampling import PATCHES
+from q1net_core.settings import CLEAN_WEIGHTS, ROBUST_WEIGHTS, EstimatorSettings, PinnedWeights
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "photographs"
 SETTINGS = EstimatorSettings(patches=16)
 RULE = FusionRule("paper", 50.0)
+WEIGHTS = {
+    source: PinnedWeights(source, source, f"sha256 of {source}", PATCHES, RULE)
+    for source in (CLEAN_WEIGHTS, ROBUST_WEIGHTS)
+}
+CLEAN = WEIGHTS[CLEAN_WEIGHTS]
 
 
 class FakeModel:
@@ -53,6 +63,12 @@ class FakeModel:
         return quality, np.minimum(40 + patches[:, 0, 0, 0].astype(np.float32), 100)
 
 
+def judge(path: Path, settings: EstimatorSettings = SETTINGS, model: FakeModel | None = None) -> ImageRecord:
+    """The record of a file by a fake network."""
+    fake = FakeModel() if model is None else model
+    return estimate_image(ListedImage(str(path)), settings, WEIGHTS, lambda weights: fake)
+
+
 def encode(width: int = 64, height: int = 48, kind: str = "JPEG", value: int = 90) -> bytes:
     buffer = BytesIO()
     Image.new("RGB", (width, height), (value, value, value)).save(buffer, kind)
@@ -63,7 +79,7 @@ def estimate(content: bytes | None, folder: Path, settings: EstimatorSettings = 
     path = folder / "image.bin"
     if content is not None:
         path.write_bytes(content)
-    return estimate_image(ListedImage(str(path)), FakeModel(), settings, RULE)
+    return judge(path, settings)
 
 
 def make_patches(uri: str, values: list[int]) -> ImagePatches:
@@ -73,7 +89,7 @@ def make_patches(uri: str, values: list[int]) -> ImagePatches:
 
 def test_photograph_gets_the_estimate_of_its_patches() -> None:
     path = PHOTOGRAPHS / "camera" / "lighthouse.jpg"
-    record = estimate_image(ListedImage(str(path)), FakeModel(), SETTINGS, RULE)
+    record = judge(path)
     patches = sample_patches(np.asarray(Image.open(path)), 16)
     quality, confidence = FakeModel().predict(patches)
     assert (record.status, record.error) == (Status.OK, None)
@@ -118,16 +134,16 @@ def test_where_q1net_is_not_wanted_the_record_is_finished_without_it() -> None:
     assert isinstance(record, ImageRecord)
     assert (record.status, record.network, record.lattice.quality) == (Status.OK, None, 85)
     model = FakeModel()
-    assert estimate_image(ListedImage(str(path)), model, settings, RULE) == record
+    assert judge(path, settings, model) == record
     assert model.calls == 0
 
 
 @pytest.mark.parametrize(("name", "calls"), [("camera/lighthouse.jpg", 0), ("camera/airplane.png", 1)])
 def test_in_a_cascade_q1net_is_asked_only_where_the_lattice_abstains(name: str, calls: int) -> None:
     model = FakeModel()
-    record = estimate_image(ListedImage(str(PHOTOGRAPHS / name)), model, replace(SETTINGS, cascade=True), RULE)
+    record = judge(PHOTOGRAPHS / name, replace(SETTINGS, cascade=True), model)
     assert model.calls == calls
-    both = estimate_image(ListedImage(str(PHOTOGRAPHS / name)), FakeModel(), SETTINGS, RULE)
+    both = judge(PHOTOGRAPHS / name)
     assert record == (replace(both, network=None) if calls == 0 else both)
 
 
@@ -154,7 +170,7 @@ def test_file_that_is_gone_is_missing(tmp_path: Path) -> None:
 
 
 def test_folder_is_unreadable(tmp_path: Path) -> None:
-    record = estimate_image(ListedImage(str(tmp_path)), FakeModel(), SETTINGS, RULE)
+    record = judge(tmp_path)
     assert (record.status, record.info) == (Status.UNREADABLE, ImageInfo())
 
 
@@ -231,24 +247,52 @@ def test_images_of_several_sizes_are_no_one_call() -> None:
 
 def test_no_confident_patch_is_ok_without_an_estimate() -> None:
     low = np.full(4, 50, np.float32)
-    record = fuse_predictions(PatchPredictions(ListedImage("a"), ImageInfo(), LatticeEstimate(), low, low), RULE)
-    assert record.status is Status.OK
-    assert record.network == Estimate(None, None, None, patches=4, patches_used=0)
+    record = fuse_predictions(PatchPredictions(ListedImage("a"), ImageInfo(), LatticeEstimate(), low, low), CLEAN)
+    assert (record.status, record.answer) == (Status.OK, Answer())
+    assert record.network == Estimate(
+        None, None, None, patches=4, patches_used=0, variant=CLEAN.variant, weights_sha256=CLEAN.sha256
+    )
+
+
+def test_an_estimate_is_calibrated_and_has_its_interval() -> None:
+    table = IntervalTable(4, (), ((),), ((-5.0,),), ((7.0,),))
+    rule = replace(RULE, calibration=((0.0, 0.0), (50.0, 60.0), (100.0, 100.0)), intervals=(table,))
+    quality, confidence = np.full(4, 50, np.float32), np.full(4, 90, np.float32)
+    predictions = PatchPredictions(ListedImage("a"), ImageInfo(), LatticeEstimate(), quality, confidence)
+    record = fuse_predictions(predictions, replace(CLEAN, rule=rule))
+    assert record.answer == Answer(60.0, "q1net", 55.0, 67.0)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("name", "changes", "expected"),
     [
-        ({"patches": 17}, "patches per image is 17"),
-        ({"threshold": 100.0}, r"threshold is 100\.0"),
-        ({"threshold": -1.0}, r"threshold is -1\.0"),
-        ({"threshold": float("nan")}, "threshold is nan"),
-        ({"estimators": ()}, "estimators are none; expected some of lattice, q1net"),
-        ({"estimators": ("lattice", "exif")}, "estimators are lattice, exif; expected some of"),
-        ({"estimators": ("lattice",), "cascade": True}, "cascade needs both estimators, lattice and q1net"),
-        ({"fusion": "mean"}, "fusion is 'mean'; expected one of trimmed, weighted, paper"),
+        ("camera/lighthouse.jpg", {}, CLEAN_WEIGHTS),
+        ("camera/airplane.png", {}, ROBUST_WEIGHTS),
+        ("camera/lighthouse.jpg", {"weights": ROBUST_WEIGHTS}, ROBUST_WEIGHTS),
+        ("camera/airplane.png", {"weights": CLEAN_WEIGHTS}, CLEAN_WEIGHTS),
+        ("camera/airplane.png", {"estimators": ("q1net",)}, CLEAN_WEIGHTS),
+        ("camera/airplane.png", {"cascade": True}, ROBUST_WEIGHTS),
+        ("camera/lighthouse.jpg", {"cascade": True}, None),
     ],
 )
-def test_impossible_configuration_is_refused(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        EstimatorSettings(**changes)
+def test_the_lattice_chooses_the_weights_that_judge(name: str, changes: dict[str, Any], expected: str | None) -> None:
+    asked: list[str] = []
+
+    def load(weights: PinnedWeights) -> FakeModel:
+        asked.append(weights.source)
+        return FakeModel()
+
+    record = estimate_image(ListedImage(str(PHOTOGRAPHS / name)), replace(SETTINGS, **changes), WEIGHTS, load)
+    assert asked == ([] if expected is None else [expected])
+    assert (record.network and record.network.variant) == expected
+    assert (record.network and record.network.weights_sha256) == (expected and WEIGHTS[expected].sha256)
+
+
+def test_a_network_is_loaded_once_and_must_be_the_pinned_one(weights_uri: str) -> None:
+    settings = EstimatorSettings(weights=weights_uri)
+    pinned = settings.pin_all(settings.read_weights())[weights_uri]
+    network = load_network(pinned)
+    assert isinstance(network, Predictor)
+    assert load_network(replace(pinned)) is network
+    with pytest.raises(WeightsError, match=f"have sha256 {pinned.sha256} on this worker; .* was started with 00"):
+        load_network(replace(pinned, sha256="00"))

@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES, standard_tables
-from q1net_core.records import Estimate, JpegHeader, LatticeEstimate, Verdict
-from q1net_core.verdict import choose_answer, judge, same_table
+from q1net_core.records import Answer, Estimate, JpegHeader, LatticeEstimate, Verdict
+from q1net_core.verdict import MAX_WIDTH, choose_answer, judge, same_table
 
 PHOTOSHOP_7 = PHOTOSHOP_TABLES[7].luma
 CUSTOM = tuple(range(10, 74))
 NOTHING = LatticeEstimate()
-NO_LATTICE = LatticeEstimate(evidence=-2.5)
+NO_LATTICE = LatticeEstimate(evidence=-2.5, busy_blocks=256)
+NO_INTERVAL = Estimate(98.0, 97.0, 1.0, 256, 100)
 
 
 def header(quality: float | None, match: str = "exact", steps: tuple[int, ...] | None = None) -> JpegHeader:
@@ -31,9 +32,12 @@ def lattice(level: int, last: int | None = None, **changes: object) -> LatticeEs
     return replace(estimate, **changes)
 
 
-def q1net(quality: float | None) -> Estimate:
-    used = 0 if quality is None else 100
-    return Estimate(quality, None if quality is None else 97.0, None if quality is None else 1.0, 256, used)
+def q1net(quality: float | None, low: float | None = None, high: float | None = None) -> Estimate:
+    """What the network says, with an interval of 3 levels to both sides, or another."""
+    if quality is None:
+        return Estimate(None, None, None, 256, 0)
+    ends = (quality - 3 if low is None else low, min(quality + 3, 100) if high is None else high)
+    return Estimate(quality, 97.0, 1.0, 256, 100, *ends)
 
 
 PHOTOSHOPS = LatticeEstimate(70.0, 50.0, "photoshop", 7, (), 70.0, 1.0, PHOTOSHOP_7, (0, 0))
@@ -57,18 +61,25 @@ CASES = {
     "not a JPEG now": (None, lattice(70), q1net(70), Verdict.STRIPPED),
     "not a JPEG now, cut off the grid": (None, lattice(70, grid=(5, 3)), None, Verdict.STRIPPED),
     "not a JPEG now, twice compressed": (None, lattice(40, last=95), None, Verdict.STRIPPED),
-    "no lattice, Q1Net high": (None, NO_LATTICE, q1net(98), Verdict.PRISTINE),
-    "no lattice, Q1Net unsure": (None, NO_LATTICE, q1net(None), Verdict.PRISTINE),
-    "no lattice, Q1Net not run": (None, NO_LATTICE, None, Verdict.PRISTINE),
-    "no lattice, Q1Net low": (None, NO_LATTICE, q1net(60), Verdict.UNSURE),
-    "too little to look at": (None, NOTHING, q1net(98), Verdict.UNSURE),
-    "too little evidence either way": (None, LatticeEstimate(evidence=0.2), q1net(None), Verdict.UNSURE),
-    "lattice hidden, Q1Net agrees with the header": (header(80), NO_LATTICE, q1net(78), Verdict.SINGLE),
-    "lattice hidden, Q1Net far below the header": (header(95), NO_LATTICE, q1net(60), Verdict.RECOMPRESSED),
-    "lattice hidden, Q1Net a little off": (header(95), NO_LATTICE, q1net(90), Verdict.UNSURE),
-    "lattice hidden, Q1Net far above the header": (header(40), NO_LATTICE, q1net(80), Verdict.UNSURE),
-    "lattice hidden, Q1Net unsure": (header(95), NO_LATTICE, q1net(None), Verdict.UNSURE),
-    "lattice hidden, Q1Net not run": (header(95), NO_LATTICE, None, Verdict.UNSURE),
+    "no lattice, the network's interval at the top": (None, NO_LATTICE, q1net(98, 85, 100), Verdict.PRISTINE),
+    "no lattice, the interval below the top": (None, NO_LATTICE, q1net(60, 40, 80), Verdict.ALTERED),
+    "no lattice, a wide interval below the top": (None, NO_LATTICE, q1net(60, 20, 97), Verdict.ALTERED),
+    "no lattice, any level possible": (None, NO_LATTICE, q1net(90, 30, 100), Verdict.UNSURE),
+    "no lattice, no patch confident": (None, NO_LATTICE, q1net(None), Verdict.UNSURE),
+    "no lattice, the network not asked": (None, NO_LATTICE, None, Verdict.UNSURE),
+    "no lattice, weights without intervals": (None, NO_LATTICE, NO_INTERVAL, Verdict.UNSURE),
+    "a trace of a lattice, the interval below": (None, replace(NO_LATTICE, evidence=0.3), q1net(60), Verdict.ALTERED),
+    "a lattice that could not be named": (None, replace(NO_LATTICE, evidence=0.9), q1net(60), Verdict.UNSURE),
+    "too plain for a lattice": (None, replace(NO_LATTICE, busy_blocks=31), q1net(60), Verdict.UNSURE),
+    "too plain, the interval at the top": (None, replace(NO_LATTICE, busy_blocks=31), q1net(98), Verdict.UNSURE),
+    "nothing to look at": (None, NOTHING, q1net(98), Verdict.UNSURE),
+    "lattice hidden, the header's level inside": (header(80), NO_LATTICE, q1net(78), Verdict.SINGLE),
+    "lattice hidden, the header's level above": (header(95), NO_LATTICE, q1net(60), Verdict.RECOMPRESSED),
+    "lattice hidden, the header's level below": (header(40), NO_LATTICE, q1net(80), Verdict.UNSURE),
+    "lattice hidden, any level possible": (header(95), NO_LATTICE, q1net(70, 40, 100), Verdict.UNSURE),
+    "lattice hidden, no patch confident": (header(95), NO_LATTICE, q1net(None), Verdict.UNSURE),
+    "lattice hidden, the network not asked": (header(95), NO_LATTICE, None, Verdict.UNSURE),
+    "lattice hidden, weights without intervals": (header(80), NO_LATTICE, NO_INTERVAL, Verdict.UNSURE),
     "a header without a level": (header(None, "custom"), NO_LATTICE, q1net(60), Verdict.UNSURE),
 }
 
@@ -85,20 +96,24 @@ def test_every_verdict_has_a_case() -> None:
 @pytest.mark.parametrize(
     ("found", "estimate", "expected"),
     [
-        (lattice(40), q1net(60), (40.0, "lattice")),
-        (lattice(40), q1net(None), (40.0, "lattice")),
-        (lattice(40), None, (40.0, "lattice")),
-        (NO_LATTICE, q1net(60), (60, "q1net")),
-        (NO_LATTICE, q1net(0.0), (0.0, "q1net")),
-        (NO_LATTICE, q1net(None), (None, None)),
-        (NOTHING, None, (None, None)),
+        (lattice(40), q1net(60), Answer(40.0, "lattice", 40.0, 40.0)),
+        (lattice(40), q1net(None), Answer(40.0, "lattice", 40.0, 40.0)),
+        (lattice(40), None, Answer(40.0, "lattice", 40.0, 40.0)),
+        (lattice(2, ties=(1, 3)), None, Answer(2.0, "lattice", 1.0, 3.0)),
+        (NO_LATTICE, q1net(60), Answer(60, "q1net", 57, 63)),
+        (NO_LATTICE, q1net(0.0, 0.0), Answer(0.0, "q1net", 0.0, 3.0)),
+        (NO_LATTICE, q1net(60, 40, 40 + MAX_WIDTH), Answer(60, "q1net", 40, 40 + MAX_WIDTH)),
+        # Too little is known for a number, but not nothing.
+        (NO_LATTICE, q1net(60, 40, 41 + MAX_WIDTH), Answer(None, None, 40, 41 + MAX_WIDTH)),
+        (NO_LATTICE, NO_INTERVAL, Answer(98.0, "q1net", None, None)),
+        (NO_LATTICE, q1net(None), Answer()),
+        (NOTHING, None, Answer()),
     ],
 )
 def test_the_answer_has_one_source_the_lattice_first(
-    found: LatticeEstimate, estimate: Estimate | None, expected: tuple[float | None, str | None]
+    found: LatticeEstimate, estimate: Estimate | None, expected: Answer
 ) -> None:
-    answer = choose_answer(found, estimate)
-    assert (answer.quality, answer.source) == expected
+    assert choose_answer(found, estimate) == expected
 
 
 def test_a_file_whose_tables_could_not_be_read_has_not_the_lattices() -> None:

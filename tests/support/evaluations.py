@@ -11,11 +11,12 @@ from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.pipeline import evaluate, read_candidates
 from pipelines.evaluation.render import Row
 from q1net_core.codecs.jpeg import encode_jpeg
-from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches, sample_image
+from q1net_core.estimator import fuse_predictions, predict_patches, sample_image
 from q1net_core.metrics import QualityErrors
 from q1net_core.network.predictor import Predictor
 from q1net_core.network.weights import read_weights
-from q1net_core.records import FusionRule, ImagePatches, ListedImage
+from q1net_core.records import ImagePatches, ListedImage
+from q1net_core.settings import EstimatorSettings
 
 LEVELS = (8, 50, 93)
 ONE_THREAD = PipelineOptions(["--runner=FnApiRunner"])
@@ -35,15 +36,16 @@ def run_study(lossless: Path, weights_uri: str, output: Path, *arguments: str) -
 
 
 def errors_by_hand(folder: Path, weights_uri: str, threshold: float, patches: int) -> QualityErrors:
-    model, settings = Predictor(read_weights(weights_uri)), EstimatorSettings(patches=patches)
-    rule = FusionRule("paper", threshold)
+    file = read_weights(weights_uri)
+    settings = EstimatorSettings(weights_uri, "paper", threshold, patches)
+    model, weights = Predictor(file), settings.pin(weights_uri, file)
     total = QualityErrors()
     for path in sorted(folder.iterdir()):
         pixels = np.asarray(Image.open(path).convert("RGB"))
         for level in LEVELS:
             sampled = sample_image(ListedImage("x"), encode_jpeg(pixels, level), settings)
             assert isinstance(sampled, ImagePatches)
-            estimate = fuse_predictions(predict_patches(model, [sampled])[0], rule).network
+            estimate = fuse_predictions(predict_patches(model, [sampled])[0], weights).network
             assert estimate is not None
             total = total + QualityErrors.of(level, estimate.quality)
     return total

@@ -12,7 +12,6 @@ from pipelines.evaluation.steps import Truth
 from pipelines.evaluation.studies.levels import compress_at_levels, metrics_of, to_errors
 from pipelines.evaluation.study import Study
 from pipelines.transforms import Encoded
-from q1net_core.estimator import EstimatorSettings
 from q1net_core.images.decode import decode
 from q1net_core.jpeg.tables import JPEG_QUALITIES
 from q1net_core.markdown import to_markdown
@@ -20,6 +19,7 @@ from q1net_core.metrics import QualityErrors
 from q1net_core.patches import DEFAULT_PATCHES, PATCHES_PER_SIDE
 from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, LatticeEstimate
 from q1net_core.sampling import InputKind, sample
+from q1net_core.settings import EstimatorSettings
 
 # 4 x 4, 8 x 8, ... 24 x 24 patches.
 SIZES = tuple(side**2 for side in PATCHES_PER_SIDE if side % 4 == 0)

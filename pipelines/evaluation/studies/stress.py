@@ -15,7 +15,6 @@ from pipelines.evaluation.studies.conditions import CONDITIONS, levels_of, seed_
 from pipelines.evaluation.study import Study
 from pipelines.transforms import Encoded
 from q1net_core.arrays import UInt8Array
-from q1net_core.estimator import EstimatorSettings
 from q1net_core.images.decode import decode
 from q1net_core.jpeg.tables import JPEG_QUALITIES
 from q1net_core.lattice.dictionary import KnownTable
@@ -23,6 +22,7 @@ from q1net_core.markdown import to_markdown
 from q1net_core.metrics import UNITS
 from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, LatticeEstimate
 from q1net_core.sampling import InputKind, sample
+from q1net_core.settings import EstimatorSettings
 
 # Condition and level.
 Case = tuple[str, int]

@@ -27,15 +27,16 @@ from PIL import Image
 from pipelines import AuditImages
 from pipelines.audit.command import AuditConfig, Run, build, list_images, parse, start_run
 from pipelines.audit.run import read_run
-from pipelines.audit.table import AUDIT_SCHEMA, Row, Stamp, to_row
+from pipelines.audit.table import AUDIT_SCHEMA, Row, to_row
 from pipelines.cli import main
 from pipelines.runtime import counters
 from pipelines.runtime.local import run_pipeline
 from q1net_core import storage
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.estimator import EstimatorSettings, estimate_image
+from q1net_core.estimator import estimate_image
 from q1net_core.network.predictor import Predictor
 from q1net_core.network.weights import read_weights
+from q1net_core.settings import CLEAN_WEIGHTS, ROBUST_WEIGHTS, EstimatorSettings
 
 PHOTOGRAPHS = Path(__file__).parents[2] / "photographs"
 ONE_THREAD = ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
@@ -195,9 +196,9 @@ def model(weights_uri: str) -> Predictor:
 
 def rows_without_beam(config: AuditConfig, model: Predictor) -> list[Row]:
     """Rows of the plain loop over all images of a config."""
-    settings, stamp = config.settings, Stamp(model.weights.variant, model.weights.sha256)
-    rule = settings.rule_of(model.weights)
-    return as_stored([to_row(estimate_image(image, model, settings, rule), stamp) for image in list_images(config)])
+    settings, weights = config.settings, audit_of(config).weights
+    records = [estimate_image(image, settings, weights, lambda _: model) for image in list_images(config)]
+    return as_stored([to_row(record) for record in records])
 
 
 Q1NET, LATTICE, BOTH = ("q1net",), ("lattice",), ("lattice", "q1net")
@@ -244,10 +245,34 @@ def test_the_pipeline_equals_the_plain_computation(
     assert {row["group"] for row in rows} == {"camera", "messenger", None}
 
 
+# Which weights judge --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("flags", "cascade"), [(ONE_THREAD, False), (TWO_THREADS, True)])
+def test_the_pipeline_asks_the_network_that_the_lattice_chooses(
+    flags: list[str], cascade: bool, tmp_path: Path, audited: AuditConfig
+) -> None:
+    config = replace(change(audited, weights=None, cascade=cascade), output=str(tmp_path), inputs=(str(PHOTOGRAPHS),))
+    rows = execute(config, start_run(config), flags)
+    weights = audit_of(config).weights
+    records = [estimate_image(image, config.settings, weights) for image in list_images(config)]
+    # Of one image the same patches are the same call, whatever else is in its batch.
+    assert without_time(rows) == without_time(as_stored([to_row(record) for record in records]))
+    for row in rows:
+        accepted = row["lattice_quality"] is not None
+        expected = ROBUST_WEIGHTS if not accepted else None if cascade else CLEAN_WEIGHTS
+        assert (row["variant"], row["weights_sha256"]) == (expected, expected and read_weights(expected).sha256)
+    assert {row["variant"] for row in rows} == {ROBUST_WEIGHTS, None if cascade else CLEAN_WEIGHTS}
+    run = json.loads((run_folders(tmp_path)[0] / "_run.json").read_text())
+    assert [used["source"] for used in run["weights"]] == list(config.settings.all_weights)
+
+
 # Which estimators run -------------------------------------------------------------------------------------------------
 
 OF_THE_LATTICE = {name for name in AUDIT_SCHEMA.names if name.startswith(("lattice_", "grid_"))}
-OF_Q1NET = {"q1net_quality", "q1net_confidence", "q1net_spread", "patches", "patches_used"}
+OF_Q1NET = {
+    "q1net_quality", "q1net_confidence", "q1net_spread", "patches", "patches_used", "variant", "weights_sha256",
+}  # fmt: skip
 
 
 def test_a_cascade_gives_the_same_rows_but_for_q1net_where_the_lattice_accepts(
@@ -281,7 +306,7 @@ def test_the_lattice_alone_gives_the_same_lattice_and_no_more(audited: AuditConf
     both, alone = (rows_without_beam(change(audited, estimators=estimators), model) for estimators in (BOTH, LATTICE))
     for row, full in zip(alone, both, strict=True):
         assert {name: row[name] for name in OF_THE_LATTICE} == {name: full[name] for name in OF_THE_LATTICE}
-        assert [row[name] for name in sorted(OF_Q1NET)] == [0, 0, None, None, None]
+        assert {name: row[name] for name in OF_Q1NET} == dict.fromkeys(OF_Q1NET) | {"patches": 0, "patches_used": 0}
         assert row["quality"] == row["lattice_quality"]
 
 
@@ -320,7 +345,7 @@ def test_what_an_audit_says_of_the_bundled_photographs(audited: AuditConfig, mod
         for row in rows
     }  # fmt: skip
     assert told == {
-        "camera/airplane.png": (None, None, None, None, "pristine"),
+        "camera/airplane.png": (None, None, None, None, "unsure"),
         "camera/barn.jpg": (70, "photoshop", 0, 0, "single"),
         "camera/hats.jpg": (90, "exact", 0, 0, "single"),
         "camera/lighthouse.jpg": (85, "exact", 0, 0, "single"),
@@ -337,7 +362,7 @@ def test_what_an_audit_says_of_the_bundled_photographs(audited: AuditConfig, mod
     assert (by_name["rafting"]["lattice_last_quality"], by_name["rafting"]["header_quality"]) == (95, 95)
     assert by_name["barn"]["lattice_level"] == 7
     summary = json.loads((run_folders(tmp_path)[0] / "summary.json").read_text())
-    assert summary["total"]["verdicts"] == {"pristine": 1, "recompressed": 1, "single": 8, "stripped": 2}
+    assert summary["total"]["verdicts"] == {"recompressed": 1, "single": 8, "stripped": 2, "unsure": 1}
 
 
 # One row for every input ----------------------------------------------------------------------------------------------
@@ -421,8 +446,13 @@ def test_the_command_prints_results_and_commits(
     assert (folder / "_inputs" / "inputs-00000.parquet").exists()
     assert run["run_id"] == folder.name.removeprefix("run_id=")
     assert run["totals"] == {"rows": 4, "ok": 3}
-    assert (run["arguments"]["threshold"], run["arguments"]["patches"]) == (60, 16)
-    assert run["versions"]["weights_sha256"] == read_weights(weights_uri).sha256
+    assert (run["arguments"]["threshold"], run["arguments"]["patches"]) == (None, 16)
+    (weights,) = run["weights"]
+    assert weights == {
+        "source": weights_uri, "variant": "q1net-no-bottleneck", "sha256": read_weights(weights_uri).sha256,
+        "fusion": "paper", "threshold": 60,
+    }  # fmt: skip
+    assert run["versions"]["schema_version"] == 3
     assert run["versions"]["beam"] == beam.__version__
     summary = json.loads((folder / "summary.json").read_text())
     assert {group["group"]: group["images"] for group in summary["groups"]} == {None: 2, "a": 1, "b": 1}
@@ -671,7 +701,7 @@ def test_only_inference_asks_for_the_accelerator(redistribute: bool, weights_uri
     config = configure("memory://out", "x", weights=weights_uri, accelerator=ACCELERATOR)
     components = graph_of(config, redistribute)
     names = hinted(components)
-    inside = "AuditImages/EstimateImages/EstimateQuality/RunInference"
+    inside = "AuditImages/EstimateImages/EstimateQuality q1net-no-bottleneck/RunInference"
     assert any(name.endswith("BeamML_RunInference") for name in names)
     assert all(name.startswith(inside) for name in names)
     (inference,) = (t for t in components.transforms.values() if t.unique_name == inside)
@@ -681,6 +711,15 @@ def test_only_inference_asks_for_the_accelerator(redistribute: bool, weights_uri
     reshuffles = [t for t in components.transforms.values() if t.spec.urn == "beam:transform:reshuffle:v1"]
     assert any("RedistributePatches" in t.unique_name for t in reshuffles) == redistribute
     assert any(t.unique_name.startswith("Inputs/Spread") for t in reshuffles)
+
+
+def test_each_network_has_its_own_step_and_all_of_them_the_accelerator() -> None:
+    config = AuditConfig("memory://out", ("x",), accelerator=ACCELERATOR)
+    names = hinted(graph_of(config, True))
+    for variant in (CLEAN_WEIGHTS, ROBUST_WEIGHTS):
+        inside = f"AuditImages/EstimateImages/EstimateQuality {variant}/RunInference"
+        assert any(name.startswith(inside) and name.endswith("BeamML_RunInference") for name in names)
+    assert all("EstimateQuality" in name for name in names)
 
 
 def test_without_accelerator_nothing_is_hinted(weights_uri: str) -> None:

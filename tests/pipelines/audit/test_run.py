@@ -3,14 +3,16 @@
 import json
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines import files
 from pipelines.audit.run import commit_run, part_of, read_run, write_part
-from pipelines.audit.table import AUDIT_SCHEMA, Row, Stamp, to_row
+from pipelines.audit.table import AUDIT_SCHEMA, Row, to_row
 from q1net_core.errors import ImageError
 from q1net_core.estimator import finish
 from q1net_core.records import Estimate, ListedImage, Status
@@ -27,7 +29,7 @@ def make_rows(count: int) -> list[Row]:
             record = finish(image, error=ImageError(Status.CORRUPT, "cut short"))
         else:
             record = finish(image, network=Estimate(float(number), 99.0, 1.0, 16, 9))
-        rows.append(to_row(record, Stamp("q1net-k8", "abc")) | {"processed_at": MODIFIED})
+        rows.append(to_row(record) | {"processed_at": MODIFIED})
     return rows
 
 
@@ -112,6 +114,27 @@ def test_run_json_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(files.storage, "write_bytes", record)
     write_run(tmp_path, make_rows(5), parts=1)
     assert written == ["part-00000-of-00001.parquet", "summary.json", "_run.json"]
+
+
+def test_a_run_of_schema_2_reads_as_what_it_was(tmp_path: Path) -> None:
+    """Columns that it did not have are null, and what it said of itself stays."""
+    later = {"quality_low", "quality_high"}
+    schema = pa.schema(
+        [
+            field.with_nullable(field.nullable and field.name not in ("variant", "weights_sha256"))
+            for field in AUDIT_SCHEMA
+            if field.name not in later
+        ]
+    )
+    rows = [row | {"variant": "q1net-k8", "weights_sha256": "abc", "schema_version": 2} for row in make_rows(5)]
+    rows = [{name: value for name, value in row.items() if name not in later} for row in rows]
+    buffer = BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema), buffer, compression="zstd")
+    part = files.write_part(str(tmp_path), "part-00000-of-00001.parquet", buffer.getvalue(), len(rows))
+    files.commit(f"{tmp_path}/_run.json", {"run_id": "1"}, [part])
+    table = read_run(str(tmp_path))
+    assert table.schema.equals(AUDIT_SCHEMA)
+    assert table.to_pylist() == [row | dict.fromkeys(later) for row in rows]
 
 
 def test_an_altered_part_is_refused(tmp_path: Path) -> None:

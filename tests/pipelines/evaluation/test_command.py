@@ -77,7 +77,7 @@ def test_table_2_takes_all_packaged_variants_by_default() -> None:
     assert parse(["--images", "a", "--output", "b"])[0].weights == ("q1net-k8",)
     stressed, _ = parse(["--images", "a", "--output", "b", "--study", "stress"])
     assert (stressed.weights, stressed.estimator, stressed.levels) == ((), "lattice", tuple(range(5, 101, 5)))
-    assert parse(["--images", "a", "--output", "b", "--estimator", "combined"])[0].weights == ("q1net-k8",)
+    assert parse(["--images", "a", "--output", "b", "--estimator", "combined"])[0].weights == ("q1net-k8-robust",)
 
 
 def test_results_go_to_any_store(lossless: Path, weights_uri: str) -> None:

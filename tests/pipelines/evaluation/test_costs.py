@@ -4,8 +4,8 @@ import pytest
 
 from pipelines.evaluation import costs
 from pipelines.evaluation.study import Candidate
-from q1net_core.estimator import EstimatorSettings
 from q1net_core.network.weights import WeightsFile, read_weights
+from q1net_core.settings import EstimatorSettings
 
 
 def test_every_evaluation_is_timed_with_its_own_weights_and_patches(

@@ -16,11 +16,11 @@ from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.pipeline import read_candidates
 from pipelines.evaluation.study import EVALUATED
 from q1net_core.codecs.jpeg import encode_jpeg
-from q1net_core.estimator import EstimatorSettings, estimate_image
+from q1net_core.estimator import estimate_image
 from q1net_core.metrics import BANDS, QualityErrors
-from q1net_core.network.predictor import Predictor
 from q1net_core.network.weights import read_weights
-from q1net_core.records import FusionRule, ListedImage
+from q1net_core.records import ListedImage
+from q1net_core.settings import EstimatorSettings
 
 ROOT = Path(__file__).parents[3]
 
@@ -54,15 +54,18 @@ def test_metrics_are_those_of_the_plain_computation(
 
 @pytest.mark.parametrize("estimator", ["lattice", "combined"])
 def test_other_estimators_answer_as_an_audit(estimator: str, lossless: Path, weights_uri: str, tmp_path: Path) -> None:
-    model, total = Predictor(read_weights(weights_uri)), QualityErrors()
-    settings = EstimatorSettings(patches=16, estimators=EVALUATED[estimator], cascade=estimator == "combined")
+    total = QualityErrors()
+    settings = EstimatorSettings(
+        weights_uri, patches=16, estimators=EVALUATED[estimator], cascade=estimator == "combined"
+    )
+    weights = settings.pin_all(settings.read_weights())
     sources = set()
     for path in sorted(lossless.iterdir()):
         pixels = np.asarray(Image.open(path).convert("RGB"))
         for level in LEVELS:
             file = tmp_path / "one.jpg"
             file.write_bytes(encode_jpeg(pixels, level))
-            answer = estimate_image(ListedImage(str(file)), model, settings, FusionRule("paper", 60)).answer
+            answer = estimate_image(ListedImage(str(file)), settings, weights).answer
             total, sources = total + QualityErrors.of(level, answer.quality), sources | {answer.source}
     arguments = ["--images", str(lossless), "--output", f"{tmp_path}/out", "--levels", "8,50,93"]
     if estimator == "combined":

@@ -13,12 +13,13 @@ from PIL import Image
 from pipelines.cli import main
 from pipelines.evaluation.render import Row
 from pipelines.evaluation.studies import photoshop
-from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches, sample_image
+from q1net_core.estimator import fuse_predictions, predict_patches, sample_image
 from q1net_core.jpeg.header import read_jpeg_header
 from q1net_core.jpeg.tables import PHOTOSHOP_TABLES
 from q1net_core.network.predictor import Predictor
 from q1net_core.network.weights import read_weights
-from q1net_core.records import FusionRule, ImagePatches, ListedImage
+from q1net_core.records import ImagePatches, ListedImage
+from q1net_core.settings import EstimatorSettings
 
 PHOTOGRAPH = Path(__file__).parents[3] / "photographs/camera/airplane.png"
 
@@ -75,12 +76,13 @@ def test_the_study_is_that_of_the_plain_computation(
     assert main(["evaluate", *arguments, "--patches", "16", "--weights", weights_uri]) == 0
     rows = pq.read_table(output / "photoshop.parquet").to_pylist()
     assert rows == json.loads((output / "photoshop.json").read_text())["rows"]
-    model, settings, rule = Predictor(read_weights(weights_uri)), EstimatorSettings(patches=16), FusionRule("paper", 60)
+    file, settings = read_weights(weights_uri), EstimatorSettings(weights_uri, patches=16)
+    model, weights = Predictor(file), settings.pin(weights_uri, file)
     pixels = np.asarray(Image.open(images / "airplane.png"))
     for (truth, encoded), row in zip(photoshop.compress_by_photoshop(pixels, (5, 6, 7, 8)), rows, strict=True):
         sampled = sample_image(ListedImage("x"), encoded, settings)
         assert isinstance(sampled, ImagePatches)
-        estimate = fuse_predictions(predict_patches(model, [sampled])[0], rule).network
+        estimate = fuse_predictions(predict_patches(model, [sampled])[0], weights).network
         assert estimate is not None
         expected = {"level": truth.level, "quality": estimate.quality, "psnr": truth.psnr}
         assert row == pytest.approx(expected | {"image": f"{images}/airplane.png"})

@@ -26,13 +26,14 @@ from pipelines.evaluation.studies.stress import (
     summarise,
 )
 from q1net_core.arrays import UInt8Array
-from q1net_core.estimator import EstimatorSettings, finish, sample_image
+from q1net_core.estimator import finish, sample_image
 from q1net_core.images.decode import decode
 from q1net_core.lattice.dictionary import KnownTable, known_tables
 from q1net_core.metrics import UNITS
 from q1net_core.patches import sample_patches
 from q1net_core.records import Estimate, ImagePatches, ImageRecord, LatticeEstimate, ListedImage
 from q1net_core.sampling import PATCHES
+from q1net_core.settings import EstimatorSettings
 
 PHOTOGRAPH = Path(__file__).parents[3] / "photographs" / "camera" / "airplane.png"
 LATTICE = EstimatorSettings(estimators=("lattice",))

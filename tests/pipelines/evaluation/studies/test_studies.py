@@ -13,11 +13,13 @@ from pipelines.evaluation.steps import Truth, add_up
 from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.study import EVALUATED, Candidate, Study
 from q1net_core.arrays import Float32Array, UInt8Array
-from q1net_core.estimator import EstimatorSettings, fuse_predictions, predict_patches
+from q1net_core.estimator import fuse_predictions, predict_patches
 from q1net_core.network.weights import read_weights
 from q1net_core.records import FusionRule, ImageRecord, ListedImage
+from q1net_core.sampling import PATCHES
+from q1net_core.settings import EstimatorSettings, PinnedWeights
 
-RULE = FusionRule("paper", 60)
+WEIGHTS = PinnedWeights("w", "q1net-k8", "abc", PATCHES, FusionRule("paper", 60))
 studies = pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 
 
@@ -33,11 +35,11 @@ def judge(study: Study, settings: EstimatorSettings) -> Iterable[tuple[Truth, Im
     cases = study.cases(study.levels[6:8], study.conditions[:2])
     for seed in (1, 2):
         for truth, encoded in study.make(make_picture(seed, 120, 136), cases):
-            for known, item in study.sample(truth, (ListedImage(f"{seed}.png"), encoded), settings):
+            for known, item in study.sample(truth, (ListedImage(f"{seed}.png"), encoded), settings, PATCHES):
                 if isinstance(item, ImageRecord):
                     yield known, item
                 else:
-                    yield known, fuse_predictions(predict_patches(Constant(), [item])[0], RULE)
+                    yield known, fuse_predictions(predict_patches(Constant(), [item])[0], WEIGHTS)
 
 
 @studies
@@ -67,7 +69,7 @@ def test_statistics_do_not_depend_on_the_order_and_are_shown(study: Study) -> No
         for key, statistic in pairs:
             by_key.setdefault((0, key), []).append(statistic)
         sums = {key: add_up(statistics) for key, statistics in by_key.items()}
-        return study.summarise(sums, [describe(Candidate(settings, read_weights("q1net-k8"), RULE))])
+        return study.summarise(sums, [describe(Candidate(settings, read_weights("q1net-k8")))])
 
     summary = summarise(measured)
     assert summary == summarise(reversed(measured)) == json.loads(json.dumps(summary))
