@@ -30,6 +30,8 @@ SCALE_ENDS = (1.0, 100.0)
 PATCHES = (256, 64, 16, 4)
 QUALITY_BANDS = 5
 SPREAD_CELLS = 3
+# Residuals in a cell at least: in smaller ones a single far-off image decides the end.
+LEAST_CELL = 60
 
 
 def fit_cell(residuals: FloatArray, share: float = SHARE) -> Interval:
@@ -65,7 +67,7 @@ def fit_table(quality: FloatArray, spread: FloatArray, truth: FloatArray, patche
     spreads, low, high = [], [], []
     for band in range(len(qualities) + 1):
         inside = bands == band
-        cuts = borders(spread[inside], SPREAD_CELLS)
+        cuts = borders(spread[inside], max(1, min(SPREAD_CELLS, int(inside.sum()) // LEAST_CELL)))
         cells = np.searchsorted(cuts, spread[inside])
         ends = [fit_cell(residuals[inside][cells == cell]) for cell in range(len(cuts) + 1)]
         spreads.append(cuts)

@@ -109,3 +109,13 @@ def measure(known: tuple[Truth, ImageRecord], measure_one: Measure, candidate: i
 def add_up(statistics: Iterable[Any]) -> Any:
     """The sum of one statistic or more; associative, as Beam's combiners need it."""
     return reduce(add, statistics)
+
+
+def quality_of(record: ImageRecord) -> float | None:
+    """The lattice's quality where it accepts, else the network's, None where neither has one.
+
+    Errors are of all estimates, also of those that an audit withholds because their interval is wide.
+    """
+    if record.lattice.quality is not None:
+        return record.lattice.quality
+    return record.network.quality if record.network else None

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pipelines import text
 from pipelines.evaluation.costs import TIMED_CALLS
 from pipelines.evaluation.render import Rendered, Row, percent, to_parquet, to_text
-from pipelines.evaluation.steps import Truth
+from pipelines.evaluation.steps import Truth, quality_of
 from pipelines.evaluation.studies.levels import compress_at_levels, metrics_of, to_errors
 from pipelines.evaluation.study import Study
 from pipelines.transforms import Encoded
@@ -80,7 +80,7 @@ def sample_sizes(
 
 def to_errors_of_size(truth: SizeTruth, record: ImageRecord) -> tuple[int, QualityErrors]:
     """The error of one answer, under its number of patches."""
-    return truth.patches, QualityErrors.of(truth.level, record.answer.quality)
+    return truth.patches, QualityErrors.of(truth.level, quality_of(record))
 
 
 def summarise_methods(results: Mapping[tuple[int, None], QualityErrors], made_with: Sequence[Row]) -> Row:

@@ -19,7 +19,7 @@ from pipelines.evaluation.render import (
     to_parquet,
     to_text,
 )
-from pipelines.evaluation.steps import Truth
+from pipelines.evaluation.steps import Truth, quality_of
 from pipelines.evaluation.study import Study
 from q1net_core.arrays import UInt8Array
 from q1net_core.codecs.jpeg import encode_jpeg
@@ -44,7 +44,7 @@ def compress_at_levels(pixels: UInt8Array, levels: Sequence[int]) -> Iterator[tu
 
 def to_errors(truth: Truth, record: ImageRecord) -> tuple[None, QualityErrors]:
     """The error of one answer."""
-    return None, QualityErrors.of(truth.level, record.answer.quality)
+    return None, QualityErrors.of(truth.level, quality_of(record))
 
 
 def metrics_of(errors: QualityErrors) -> Row:

@@ -22,7 +22,7 @@ from pipelines.evaluation.render import (
     to_parquet,
     to_text,
 )
-from pipelines.evaluation.steps import Truth
+from pipelines.evaluation.steps import Truth, quality_of
 from pipelines.evaluation.study import Study
 from q1net_core import storage
 from q1net_core.arrays import UInt8Array
@@ -63,7 +63,7 @@ def compress_by_photoshop(pixels: UInt8Array, levels: Sequence[int]) -> Iterator
 def to_image_row(truth: PhotoshopTruth, record: ImageRecord) -> tuple[int, tuple[Row]]:
     """A row of PHOTOSHOP_SCHEMA, under its level: tuples of rows add up to longer ones."""
     image = storage.printable_uri(record.image.uri)
-    return truth.level, ({"image": image, "level": truth.level, "quality": record.answer.quality, "psnr": truth.psnr},)
+    return truth.level, ({"image": image, "level": truth.level, "quality": quality_of(record), "psnr": truth.psnr},)
 
 
 def summarise(results: Mapping[tuple[int, int], tuple[Row, ...]], made_with: Sequence[Row]) -> Row:
