@@ -21,11 +21,11 @@ from pipelines.runtime.options import beam_parser
 from pipelines.shards import command as shards
 from pipelines.shards.parquet import SHARD_SCHEMA
 from q1net_core.codecs.table import CODECS
-from q1net_core.estimator import ESTIMATORS
 from q1net_core.jpeg.header import HEADER_MATCHES
 from q1net_core.lattice.dictionary import known_tables
 from q1net_core.network.variants import VARIANTS
 from q1net_core.records import Status, Verdict
+from q1net_core.settings import ESTIMATORS
 from training import __main__ as train
 
 ROOT = Path(__file__).parents[2]

@@ -24,6 +24,7 @@ from q1net_core.network.weights import find_weights, read_card, read_weights, wr
 from q1net_core.patches import sample_patches
 from q1net_core.records import FusionRule, ImageRecord, LatticeEstimate, ListedImage, Verdict
 from q1net_core.settings import ROBUST_WEIGHTS
+from q1net_core.verdict import choose_answer
 from training.conditions import CLEAN, CONDITIONS, Example, make_examples
 from training.data.photographs import load_corpus
 
@@ -65,14 +66,14 @@ def observe_corpus(model: PatchModel, corpus: Sequence[UInt8Array], conditions: 
     return [observe(model, example) for example in tqdm(examples, desc="observe", unit="picture", disable=None)]
 
 
-def is_calibrated_on(observation: Observation, clean: bool) -> bool:
-    """Whether weights for clean decodes, or else for all the rest, are asked of such a picture."""
-    return observation.example.condition in CLEAN if clean else observation.lattice.quality is None
+def is_asked(observation: Observation, clean: bool) -> bool:
+    """Whether an audit asks weights for ``clean`` decodes, or else those for all the rest, about such a picture."""
+    return (observation.example.condition in CLEAN) if clean else (observation.lattice.quality is None)
 
 
 def fit_rule(observations: Iterable[Observation], rule: FusionRule, clean: bool) -> FusionRule:
     """The rule with intervals that are fitted on the pictures it is for."""
-    chosen = [seen for seen in observations if is_calibrated_on(seen, clean)]
+    chosen = [seen for seen in observations if is_asked(seen, clean)]
     quality, confidence = (np.stack([getattr(seen, name) for seen in chosen]) for name in ("quality", "confidence"))
     truth = np.array([seen.example.level for seen in chosen], np.float32)
     return replace(rule, intervals=fit_intervals(quality, confidence, truth, rule))
@@ -103,20 +104,24 @@ def percent(flags: Iterable[bool]) -> str:
 Judged = Sequence[tuple[Observation, ImageRecord]]
 
 
-def describe(name: str, judged: Judged) -> list[str]:
-    """Cells below HEADER. Answers and intervals are the network's, of pictures that the lattice abstains on."""
-    left = [(seen.example.level, record) for seen, record in judged if record.lattice.quality is None]
-    errors = [abs(record.answer.quality - level) for level, record in left if record.answer.quality is not None]
+def describe(name: str, judged: Judged, clean: bool) -> list[str]:
+    """Cells below HEADER. Answers and intervals are the network's, of the pictures that it is asked about."""
+    asked = [
+        (seen.example.level, choose_answer(LatticeEstimate(), record.network))
+        for seen, record in judged
+        if is_asked(seen, clean)
+    ]
+    errors = [abs(answer.quality - level) for level, answer in asked if answer.quality is not None]
     ends = [
-        (level, record.answer.low, record.answer.high)
-        for level, record in left
-        if record.answer.low is not None and record.answer.high is not None
+        (level, answer.low, answer.high)
+        for level, answer in asked
+        if answer.low is not None and answer.high is not None
     ]
     return [
         name,
         str(len(judged)),
         percent(record.lattice.quality is not None for _, record in judged),
-        percent(record.answer.quality is not None for _, record in left),
+        percent(answer.quality is not None for _, answer in asked),
         percent(error <= NEAR for error in errors),
         f"{np.mean(errors):.1f}" if errors else "-",
         percent(low <= level <= high for level, low, high in ends),
@@ -125,7 +130,7 @@ def describe(name: str, judged: Judged) -> list[str]:
     ]
 
 
-def tabulate(judged: Judged) -> str:
+def tabulate(judged: Judged, clean: bool) -> str:
     """Two Markdown tables: of pictures that were compressed, by condition, and of those that never were."""
     tables = []
     for compressed in (True, False):
@@ -136,15 +141,15 @@ def tabulate(judged: Judged) -> str:
                 if (pair[0].example.condition, pair[0].example.compressed) == (condition, compressed)
             ]  # fmt: skip
             if of_condition:
-                rows.append(describe(condition, of_condition))
+                rows.append(describe(condition, of_condition, clean))
         chosen = [pair for pair in judged if pair[0].example.compressed == compressed]
-        rows.append(describe("all" if compressed else "all, never compressed", chosen))
-        if compressed:
+        rows.append(describe("all" if compressed else "all, never compressed", chosen, clean))
+        if compressed and not clean:
             altered = [
                 pair for pair in chosen
                 if pair[0].example.condition not in CLEAN and pair[0].example.level <= PLAIN_LEVEL
             ]  # fmt: skip
-            rows.append(describe(f"altered, up to {PLAIN_LEVEL}", altered))
+            rows.append(describe(f"altered, up to {PLAIN_LEVEL}", altered, clean))
         tables.append(to_markdown(HEADER, rows))
     return "\n\n".join(tables)
 
@@ -183,7 +188,7 @@ def run(argv: list[str]) -> int:
         return 2
     records = cross_judge(observations, rule, options.clean)
     print(f"{file.variant}, fusion {rule.fusion}, {len(corpus)} pictures; intervals of {SHARE:.0%}\n")
-    print(tabulate(list(zip(observations, records, strict=True))))
+    print(tabulate(list(zip(observations, records, strict=True)), options.clean))
     if options.write:
         write_intervals(options.weights, observations, options.clean)
         print(f"\nintervals written to the card of {find_weights(options.weights)}")
