@@ -39,6 +39,7 @@ setup(
         "s3": ["s3fs>=2026.1"],
         "onnx": ["onnx>=1.23,<2", "onnxruntime>=1.31,<2", "tf2onnx>=1.17,<2"],
         "train": ["tensorboard>=2.20"],
+        "finetune": ["torch>=2.9"],
         "video": ["av>=18.1,<19"],
         "dev": [
             "av>=18.1,<19",

@@ -8,6 +8,7 @@ from q1net_core.errors import ConfigError
 from q1net_core.network.variants import VARIANTS
 from q1net_core.sampling import PATCHES
 from training.alterations import ALTERATIONS
+from training.variations import VARIATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class TrainConfig:
     ``ema_momentum`` averages the weights over about 1 / (1 - momentum) steps; the averages are validated and kept.
     ``patience`` ends the training after so many validations without a better one; None goes on to the last step.
     ``alterations`` are (name in ALTERATIONS, share of the places); the rest of the places is not altered.
+    ``variations`` are (name in VARIATIONS, probability that a picture meets it before its compression).
     ``validation_every`` counts steps; ``validation_levels`` JPEG levels of each validation image are looked at.
     """
 
@@ -39,6 +41,7 @@ class TrainConfig:
     seed: int = 1
     start_from: str | None = None
     alterations: tuple[tuple[str, float], ...] = ()
+    variations: tuple[tuple[str, float], ...] = ()
     batch_growth: tuple[tuple[int, int], ...] = ()
     ema_momentum: float | None = None
     patience: int | None = None
@@ -71,6 +74,11 @@ class TrainConfig:
         shares = [share for _, share in self.alterations]
         if min(shares, default=0) < 0 or sum(shares) > 1:
             raise ConfigError(f"alterations have the shares {shares}; expected none below 0 and a sum of at most 1")
+        for name, share in self.variations:
+            if name not in VARIATIONS:
+                raise ConfigError(f"variations name {name!r}; expected some of {', '.join(VARIATIONS)}")
+            if not 0 <= share <= 1:
+                raise ConfigError(f"variation {name!r} has the probability {share}; expected 0 to 1")
         if not 0 <= self.warmup_steps < self.steps:
             raise ConfigError(f"steps is {self.steps}; expected more than the {self.warmup_steps} warm-up steps")
         if self.validation_every < 1 or self.steps % self.validation_every:
@@ -88,22 +96,44 @@ class TrainConfig:
         return sum((end - start) * self.batch_size_at(start) for start, end in pairwise(starts))
 
 
+# One photograph in seven stays as it is; the others meet one or some of these before their compression.
+VARIED = (
+    ("scale", 0.4),
+    ("blur", 0.2),
+    ("noise", 0.25),
+    ("denoise", 0.15),
+    ("sharpen", 0.2),
+    ("gamma", 0.2),
+    ("saturation", 0.15),
+    ("grey", 0.05),
+)
+
 PRESETS = {
-    "cpu": TrainConfig(steps=20_000, warmup_steps=500, optimizer="muon", learning_rate=3e-3),
+    "cpu": TrainConfig(steps=20_000, warmup_steps=500, optimizer="muon", learning_rate=3e-3, variations=VARIED),
     # From finished weights on: a lower peak, more room for the tail of the cosine.
     "cpu-finetune": TrainConfig(
-        steps=16_000, warmup_steps=300, optimizer="muon", learning_rate=2e-3, start_from="q1net-k8", seed=2
+        steps=16_000, warmup_steps=200, learning_rate=1e-3, start_from="q1net-k8", seed=2, variations=VARIED
     ),
-    # For pictures that were altered after their compression; half of the places are not, so that little is lost there.
+    # For pictures that were altered after their compression, or never compressed; some are neither.
     "robust": TrainConfig(
         variant="q1net-k8-robust",
         steps=16_000,
-        warmup_steps=300,
-        optimizer="muon",
-        learning_rate=2e-3,
+        warmup_steps=200,
+        learning_rate=1e-3,
         seed=3,
         start_from="q1net-k8",
-        alterations=(("off-grid", 0.1), ("resize", 0.14), ("noise", 0.08), ("tone", 0.08), ("recompression", 0.1)),
+        variations=VARIED,
+        alterations=(
+            ("off-grid", 0.08),
+            ("resize", 0.25),
+            ("rotation", 0.05),
+            ("noise", 0.12),
+            ("filter", 0.08),
+            ("tone", 0.08),
+            ("recompression", 0.08),
+            ("conversion", 0.05),
+            ("never", 0.08),
+        ),
     ),
     # For a data-centre GPU and `q1net shards --phases all` of a corpus like DIV2K, 5 million rows: 24 epochs.
     "gpu": TrainConfig(

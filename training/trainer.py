@@ -4,17 +4,21 @@ import json
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
 from q1net_core.errors import ConfigError
 from q1net_core.network.predictor import load_model
 from q1net_core.network.variants import VARIANTS
 from q1net_core.network.weights import Card, read_card, read_weights, write_card
+from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import FusionRule
 from training.calibration import choose_rules
 from training.config import TrainConfig
@@ -103,16 +107,25 @@ class TimeLimit(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def calibrate_weights(weights: str, data: Data) -> None:
-    """Choose the fusion rules of finished weights on whole validation images at levels all over the scale.
+def calibrate_weights(weights: str, data: Data, alterations: Sequence[str] = ()) -> None:
+    """Choose the fusion rules of finished weights on whole validation images, sampled as inference samples them.
 
-    The images are sampled as inference samples them. Rewrites the card beside ``weights``, the uri of a .keras file.
+    Clean ones at levels all over the scale, or, for weights that answer where no compression can be read, those after
+    each of ``alterations``. Rewrites the card beside ``weights``, the uri of a .keras file.
     """
-    patch_sets, truth = data.inference_sets(CALIBRATION_LEVELS)
+    if alterations:
+        sets = [data.altered(name, DEFAULT_PATCHES) for name in alterations]
+        patch_sets = np.concatenate([patches for patches, _ in sets])
+        truth = np.concatenate([levels for _, levels in sets])
+    else:
+        patch_sets, truth = data.inference_sets(CALIBRATION_LEVELS)
     card = read_card(weights)
     model = keras.saving.load_model(weights, compile=False)
     rules = choose_rules(*predict_sets(model, card.variant, patch_sets), truth)
-    sampled = {"patches": patch_sets.shape[1], "positions": "uniform", "levels": sorted({int(t) for t in truth})}
+    sampled: dict[str, Any] = {"patches": patch_sets.shape[1], "positions": "uniform"}
+    sampled |= {"levels": sorted({int(level) for level in truth})} | (
+        {"alterations": list(alterations)} if alterations else {}
+    )
     write_card(replace(card, fusions=describe_rules(rules), calibration=sampled), weights)
 
 
@@ -217,7 +230,7 @@ def train(config: TrainConfig, data: Data, folder: Path, time_limit: float | Non
     weights = str(folder / f"{config.variant}.keras")
     finished = rows[-1]["step"] >= config.steps or stops_early(rows, config.patience)
     if finished and not read_card(weights).calibration:
-        calibrate_weights(weights, data)
+        calibrate_weights(weights, data, [name for name, _ in config.alterations])
     card = read_card(weights)
     best = card.rules[0]
     mae = card.fusions[best.fusion]["val_mae"]

@@ -4,8 +4,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
+from itertools import count
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,14 +22,18 @@ from q1net_core.errors import ConfigError
 from q1net_core.images.decode import decode
 from q1net_core.records import Float32Array, UInt8Array
 from q1net_core.storage import list_images, read_bytes
-from training.alterations import ALTERATIONS, TILE, UNIT, alter_group, draw_large_tile
+from training.alterations import ALTERATIONS, TILE, UNIT, alter_group, draw_large_tile, spread_large_tiles
 from training.config import TrainConfig
 from training.data.provenance import Provenance, describe_files
+from training.variations import vary
 
 MAX_IMAGE_BYTES = 1 << 28
 LEVELS = JPEG.levels
-# At which each validation image is seen in each alteration.
-ALTERED_LEVELS = 2
+# At two of these each validation image is seen in each alteration.
+ALTERED_LEVELS = range(5, 96, 10)
+# Windows of photographs from which the places of a batch are drawn; before each batch some are replaced.
+WINDOWS = 256
+NEW_WINDOWS = 1
 
 Batch = tuple[UInt8Array, Float32Array]
 # Patches of images uint8 [images, N, 16, 16, 3], and the images' levels float32.
@@ -159,20 +164,42 @@ def check_sizes(corpus: list[UInt8Array], config: TrainConfig) -> None:
         raise ConfigError(f"an image is {small[0][1]} x {small[0][0]} pixels; expected at least {least} x {least}")
 
 
+def make_window(
+    corpus: list[UInt8Array], weights: npt.NDArray[np.float64], config: TrainConfig, number: int
+) -> UInt8Array:
+    """Window ``number`` of a training, a function of the seed and this number alone: a part of a varied photograph."""
+    rng = np.random.default_rng([config.seed, number, WINDOWS])
+    return vary(corpus[rng.choice(len(corpus), p=weights)], rng, config.variations)
+
+
+def draw_windows(
+    corpus: list[UInt8Array], weights: npt.NDArray[np.float64], config: TrainConfig, start: int
+) -> Iterator[list[UInt8Array]]:
+    """For every step from ``start`` on the windows of its batch: the same as for the step before, but for some."""
+    make = partial(make_window, corpus, weights, config)
+    first = start * NEW_WINDOWS
+    windows = deque((make(number) for number in range(first, first + WINDOWS)), maxlen=WINDOWS)
+    while True:
+        yield list(windows)
+        first += NEW_WINDOWS
+        windows.extend(make(first + WINDOWS - 1 - ahead) for ahead in reversed(range(NEW_WINDOWS)))
+
+
 def batches(corpus: list[UInt8Array], config: TrainConfig, start: int = 0) -> Iterator[Batch]:
     """Endless batches from step ``start`` on; batch i depends on the seed and i alone, so a resumed run sees the same.
 
-    Larger images are drawn more often, by the square root of their area: variety counts more than size.
+    Larger images are drawn more often, by the square root of their area: variety counts more than size. With
+    variations the places of a batch lie in windows of varied images.
     """
     check_sizes(corpus, config)
     weights = np.sqrt([pixels.shape[0] * pixels.shape[1] for pixels in corpus])
     weights /= weights.sum()
-    step = start
-    while True:
-        yield draw_batch(
-            np.random.default_rng([config.seed, step]), corpus, weights, config.batch_size_at(step), config
-        )
-        step += 1
+    equal = np.full(WINDOWS, 1 / WINDOWS)
+    windows = draw_windows(corpus, weights, config, start) if config.variations else None
+    for step in count(start):
+        images, shares = (corpus, weights) if windows is None else (next(windows), equal)
+        rng = np.random.default_rng([config.seed, step])
+        yield draw_batch(rng, images, shares, config.batch_size_at(step), config)
 
 
 def validation_set(corpus: list[UInt8Array], levels: Sequence[int], count: int, codec: Codec = JPEG) -> Labelled:
@@ -188,16 +215,18 @@ def validation_set(corpus: list[UInt8Array], levels: Sequence[int], count: int, 
 
 
 def altered_set(corpus: list[UInt8Array], alteration: str, count: int) -> Labelled:
-    """Every image altered at some random levels: uint8 [images * 2, count, 16, 16, 3], the dominating levels float32.
+    """Every image altered at two levels: uint8 [images * 2, count, 16, 16, 3], the dominating levels float32.
 
-    One alteration for all patches of an image, as it would be; always the same ones, so that trainings compare.
+    One alteration for all patches of an image, as it would be, and patches spread as inference spreads them; always
+    the same ones, so that trainings compare.
     """
     rng = np.random.default_rng(list(ALTERATIONS).index(alteration))
     stacks: list[UInt8Array] = []
     labels: list[int] = []
-    for pixels in corpus:
-        tiles = np.stack([draw_large_tile(rng, pixels) for _ in range(count)])
-        altered, dominating = alter_group(rng, tiles, rng.choice(LEVELS, ALTERED_LEVELS), alteration)
+    apart = len(ALTERED_LEVELS) // 2
+    for number, pixels in enumerate(corpus):
+        levels = np.array([ALTERED_LEVELS[(number + shift) % len(ALTERED_LEVELS)] for shift in (0, apart)])
+        altered, dominating = alter_group(rng, spread_large_tiles(pixels, count), levels, alteration)
         stacks += altered
         labels += dominating
     return np.stack(stacks), np.array(labels, np.float32)

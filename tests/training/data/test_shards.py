@@ -23,7 +23,7 @@ from q1net_core.errors import ConfigError
 from q1net_core.patches import cut_windows, sample_patches
 from training.config import TrainConfig, preset
 from training.data import shards as shard_reader
-from training.data.photographs import Batch, list_corpus
+from training.data.photographs import Batch
 from training.data.shards import (
     ShardDataset,
     ShardFile,
@@ -170,11 +170,9 @@ def test_lossless_validation_images_are_sampled_as_inference_samples_them(
         make(folder.parent / "images", tmp_path / "other", "--codec", codec)
         folder = tmp_path / "other"
     dataset, data = open_dataset(str(folder)), shard_data(str(folder))
-    originals = [
-        path
-        for path in map(Path, list_corpus(dataset.images))
-        if any(path.name in read_shard(dataset, file)["source"].to_pylist() for file in dataset.files["valid"])
-    ]
+    tables = (read_shard(dataset, file) for file in dataset.files["valid"])
+    sources = sorted({name for table in tables for name in table["source"].to_pylist()})
+    originals = [Path(dataset.images) / source for source in sources]
     patch_sets, truth = data.inference_sets((40, 55, 100))
     assert truth.tolist() == [40, 100] * len(originals)
     for (path, level), patches in zip(product(originals, (40, 100)), patch_sets, strict=True):
