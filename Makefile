@@ -17,6 +17,8 @@ test: lint
 test-all: lint
 	$(BIN)/pip install --quiet 'jax>=0.10,<0.11'
 	$(BIN)/pytest -n auto --dist=worksteal --hypothesis-profile=all -m ''
+	$(BIN)/pip install --quiet '.[finetune]'
+	KERAS_BACKEND=torch $(BIN)/pytest tests/training/test_finetune.py
 
 # Beam's engine in Go, built from its module: the engines' tests on it too.
 test-prism: .venv/.developing .cache/bin/prism

@@ -119,7 +119,7 @@ def calibrate_weights(weights: str, data: Data, alterations: Sequence[str] = ())
         truth = np.concatenate([levels for _, levels in sets])
     else:
         patch_sets, truth = data.inference_sets(CALIBRATION_LEVELS)
-    card = read_card(weights)
+    card = read_card(weights, finished=False)
     model = keras.saving.load_model(weights, compile=False)
     rules = choose_rules(*predict_sets(model, card.variant, patch_sets), truth)
     sampled: dict[str, Any] = {"patches": patch_sets.shape[1], "positions": "uniform"}

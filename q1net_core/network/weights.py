@@ -102,19 +102,19 @@ def card_uri(weights: str) -> str:
     return weights.removesuffix(".keras") + ".json"
 
 
-def read_card(weights: str) -> Card:
-    """The card beside a .keras file.
+def read_card(weights: str, finished: bool = True) -> Card:
+    """The card beside a .keras file; a ``finished`` one has fusion rules.
 
     Raises:
         ImageError: it cannot be read.
-        WeightsError: it is no card.
+        WeightsError: it is no card, or not finished.
     """
     uri = card_uri(weights)
     content = storage.read_bytes(uri, MAX_WEIGHTS_BYTES)
     try:
         card = Card.from_json(content)
-        if not (card.sha256 and card.fusions):
-            raise KeyError("sha256" if card.fusions else "fusions")
+        if not card.sha256 or (finished and not card.fusions):
+            raise KeyError("fusions" if card.sha256 else "sha256")
         return card
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(

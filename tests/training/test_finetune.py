@@ -6,19 +6,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import torch
 from pictures import make_picture
 from PIL import Image
 
 from q1net_core.network.variants import q1net
 from q1net_core.network.weights import read_weights
-
-if keras.backend.backend() != "torch":
-    # TensorFlow and PyTorch in one process end in a segmentation fault.
-    pytest.skip("run with KERAS_BACKEND=torch", allow_module_level=True)
-torch = pytest.importorskip("torch", reason="an extra: pip install 'q1net[finetune]'")
-
-from training import finetune  # noqa: E402
-from training.config import preset  # noqa: E402
+from training import finetune
+from training.config import preset
 
 
 @pytest.fixture(scope="module")
