@@ -10,8 +10,9 @@ from rooms import MODULES, arrows, floors, imported, imports, modules_of, room_o
 CORE = (
     ("arrays", "errors", "markdown", "png", "records"),
     ("alterations", "fusion", "jpeg", "metrics", "patches", "storage", "verdict"),
-    ("codecs", "images", "lattice", "overlay", "sampling"),
+    ("codecs", "images", "intervals", "lattice", "overlay", "sampling"),
     ("network",),
+    ("settings",),
     ("estimator",),
 )
 LAYER = {f"q1net_core.{room}": number for number, layer in enumerate(CORE) for room in layer}

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from q1net_core.estimator import EstimatorSettings, estimate_image
+from q1net_core.estimator import estimate_image
 from q1net_core.network.weights import PACKAGED, packaged_variants, read_weights
 from q1net_core.records import ImageRecord, ListedImage, Status, Verdict
+from q1net_core.settings import EstimatorSettings
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "photographs"
 TRUTH = list(csv.DictReader((PHOTOGRAPHS / "truth.csv").read_text().splitlines()))

@@ -11,11 +11,10 @@ import pyarrow as pa
 
 from pipelines.audit.command import audit, parse
 from pipelines.audit.run import read_run
-from pipelines.audit.table import AUDIT_SCHEMA, Stamp, to_row
+from pipelines.audit.table import AUDIT_SCHEMA, to_row
 from pipelines.inputs import list_inputs
-from q1net_core.estimator import EstimatorSettings, estimate_image
-from q1net_core.network.predictor import Predictor
-from q1net_core.network.weights import read_weights
+from q1net_core.estimator import estimate_image
+from q1net_core.settings import EstimatorSettings
 
 Row = dict[str, Any]
 SETTINGS = EstimatorSettings(patches=16)
@@ -24,9 +23,8 @@ FLOATS_WITHIN = 1e-4
 
 def plain_rows(corpus: Path) -> list[Row]:
     """Rows by a plain loop, in the table's types."""
-    weights = read_weights(SETTINGS.weights)
-    model, rule, stamp = Predictor(weights), SETTINGS.rule_of(weights), Stamp(weights.variant, weights.sha256)
-    rows = [to_row(estimate_image(image, model, SETTINGS, rule), stamp) for image in list_inputs([str(corpus)])]
+    weights = SETTINGS.pin_all(SETTINGS.read_weights())
+    rows = [to_row(estimate_image(image, SETTINGS, weights)) for image in list_inputs([str(corpus)])]
     return list(pa.Table.from_pylist(rows, AUDIT_SCHEMA).to_pylist())
 
 
