@@ -10,7 +10,7 @@ from q1net_core.records import Answer, Estimate, JpegHeader, LatticeEstimate, Ve
 # Levels between the ends of the network's interval. Where it is wider the network knows too little for a quality.
 MAX_WIDTH = 40.0
 # An image whose interval begins above this would have shown a compression, and shows none.
-PRISTINE_LOW = 80.0
+PRISTINE_LOW = 75.0
 # An image whose interval ends below this was compressed, whatever happened to it since.
 ALTERED_HIGH = 98.0
 # With so many busy blocks the lattice of a clean decode would have been accepted.
