@@ -129,7 +129,7 @@ def choose_blocks(pixels: UInt8Array, grid: Grid) -> list[Coefficients]:
 
 def count_busy(groups: list[Coefficients]) -> int:
     """How many of the chosen blocks are regular ones."""
-    return sum(group.magnitudes.shape[1] for group in groups if group.noise is regular_noise())
+    return sum(group.magnitudes.shape[1] for group in groups if group.noise.name == regular_noise().name)
 
 
 def choose_discriminative_blocks(pixels: UInt8Array, grid: Grid, frequencies: IntArray) -> list[Coefficients]:

@@ -33,9 +33,10 @@ class NoiseModel:
     """Density of the distance between a coefficient and its multiple: ``density`` float32 [513], in 1/32 units.
 
     ``log_density`` float32 [513] is its logarithm. ``expected`` float64 [256] is the mean evidence in nats of one
-    coefficient on a lattice of each step.
+    coefficient on a lattice of each step. ``name`` tells models apart: threads may each have made their own.
     """
 
+    name: str
     density: Float32Array
     log_density: Float32Array
     expected: Float64Array
@@ -57,7 +58,7 @@ def wrap(density: Float32Array, rest: Float32Array, step: Float32Array) -> Float
     return wrapped
 
 
-def model_noise(mixture: tuple[tuple[float, float], ...], outliers: float) -> NoiseModel:
+def model_noise(name: str, mixture: tuple[tuple[float, float], ...], outliers: float) -> NoiseModel:
     """Noise as a mixture of Gaussians (share, standard deviation) and a share of uniform outliers."""
     distance = np.arange(FARTHEST * BINS_PER_UNIT + 1) / BINS_PER_UNIT
     gaussians = sum(share * np.exp(-(distance**2) / 2 / s**2) / s / np.sqrt(2 * np.pi) for share, s in mixture)
@@ -67,16 +68,16 @@ def model_noise(mixture: tuple[tuple[float, float], ...], outliers: float) -> No
         cell = np.linspace(-step / 2, step / 2, 64 * step + 1, dtype=np.float32)
         wrapped = wrap(density, cell, np.float32(step) * np.ones_like(cell)).astype(np.float64)
         expected[step] = (wrapped * np.log(wrapped * step)).sum() / wrapped.sum()
-    return NoiseModel(density, np.log(density), expected)
+    return NoiseModel(name, density, np.log(density), expected)
 
 
 @cache
 def regular_noise() -> NoiseModel:
     """Noise of blocks that vary along rows and columns."""
-    return model_noise(REGULAR_MIXTURE, REGULAR_OUTLIERS)
+    return model_noise("regular", REGULAR_MIXTURE, REGULAR_OUTLIERS)
 
 
 @cache
 def sparse_noise() -> NoiseModel:
     """Noise of blocks whose rows or columns are nearly equal."""
-    return model_noise(SPARSE_MIXTURE, SPARSE_OUTLIERS)
+    return model_noise("sparse", SPARSE_MIXTURE, SPARSE_OUTLIERS)

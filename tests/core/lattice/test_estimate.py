@@ -20,7 +20,10 @@ from q1net_core.jpeg.tables import (
     mozjpeg_table,
     standard_tables,
 )
+from q1net_core.lattice.blocks import choose_blocks, count_busy
 from q1net_core.lattice.estimate import estimate_lattice
+from q1net_core.lattice.grid import find_grid
+from q1net_core.lattice.noise import regular_noise
 from q1net_core.records import LatticeEstimate, UInt8Array
 
 BUSY = "messenger/houses.jpg"
@@ -243,3 +246,11 @@ def test_bundled_photographs(file: str, quality: int, last_quality: int, match: 
     estimate = estimate_lattice(decode((PHOTOGRAPHS / file).read_bytes()).pixels)
     assert (estimate.quality, estimate.last_quality, estimate.match) == (quality, last_quality, match)
     assert estimate.grid == grid
+
+
+def test_busy_blocks_are_counted_whichever_thread_made_the_noise_model() -> None:
+    pixels = load_original(ORIGINALS[0])
+    before = estimate_lattice(pixels).busy_blocks
+    group = choose_blocks(pixels, find_grid(pixels))[0]
+    regular_noise.cache_clear()
+    assert count_busy([group]) == before > 0

@@ -41,7 +41,7 @@ def test_lookups_take_the_nearest_bin_and_end_at_the_farthest() -> None:
 
 @pytest.mark.parametrize("step", [2, 4, 16, 60])
 def test_expected_evidence_is_the_mean_of_drawn_evidence(step: int) -> None:
-    noise = model_noise(((0.8, 0.3), (0.2, 0.6)), outliers=1e-6)
+    noise = model_noise("test", ((0.8, 0.3), (0.2, 0.6)), outliers=1e-6)
     rng = np.random.default_rng(step)
     drawn = rng.normal(0, np.where(rng.random(200_000) < 0.8, 0.3, 0.6)).astype(np.float32)
     rest = drawn - np.rint(drawn / step) * np.float32(step)
