@@ -89,9 +89,9 @@ def test_summaries_show_groups_only_where_there_are_some() -> None:
     assert lines[1] == "verdicts: pristine 1, recompressed 1, stripped 1"
     assert lines[-5].split() == ["group", "images", "answered", "p10", "median", "p90", *Verdict]
     assert [line.split() for line in lines[-3:]] == [
-        ["(no", "group)", "1", "0", "-", "-", "-", "0", "0", "0", "1", "0"],
-        ["cats", "2", "2", "50", "50", "90", "0", "1", "1", "0", "0"],
-        ["dogs", "1", "0", "-", "-", "-", "0", "0", "0", "0", "0"],
+        ["(no", "group)", "1", "0", "-", "-", "-", "0", "0", "0", "0", "1", "0"],
+        ["cats", "2", "2", "50", "50", "90", "0", "1", "1", "0", "0", "0"],
+        ["dogs", "1", "0", "-", "-", "-", "0", "0", "0", "0", "0", "0"],
     ]
 
 
