@@ -32,6 +32,7 @@ setup(
         "google-crc32c>=1.7",
         "jinja2>=3.1,<4",
         "tabulate>=0.9,<1",
+        "tenacity>=9.1,<10",
         "tqdm>=4.66",
     ],
     extras_require={

@@ -8,9 +8,9 @@ from rooms import MODULES, arrows, floors, imported, imports, modules_of, room_o
 
 # The rooms of the core from the lowest layer to the highest: a room knows its own layer and those below.
 CORE = (
-    ("arrays", "errors", "markdown", "png", "records"),
+    ("arrays", "errors", "markdown", "png", "records", "transient"),
     ("alterations", "fusion", "jpeg", "metrics", "patches", "storage", "verdict"),
-    ("codecs", "images", "intervals", "lattice", "overlay", "sampling"),
+    ("codecs", "images", "intervals", "lattice", "listing", "overlay", "sampling"),
     ("network",),
     ("settings",),
     ("estimator",),
