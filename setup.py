@@ -28,6 +28,7 @@ setup(
         "pillow>=12.3,<13",
         "pyarrow>=20,<26",
         "fsspec>=2026.1",
+        "h5py>=3.14,<4",
         "gcsfs>=2026.1",
         "google-crc32c>=1.7",
         "jinja2>=3.1,<4",
