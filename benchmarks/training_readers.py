@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from bench_shards import make_image
+from shards import make_image
 from PIL import Image
 
 from pipelines.shards import command as shards
