@@ -3,6 +3,7 @@
 import argparse
 import secrets
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,13 +14,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import files, text
 from pipelines.audit.run import WriteRun, read_run
-from pipelines.audit.table import SCHEMA_VERSION, Row, to_row
+from pipelines.audit.table import SCHEMA_VERSION, Row, check_carried, to_row
 from pipelines.inputs import ReadInputs, assign_group, group_by, list_inputs, read_manifest, write_inputs
+from pipelines.inputs.patterns import leave_out, refuse_local
 from pipelines.runtime.local import run_pipeline
 from pipelines.runtime.options import add_workers, is_local, parse_flags
 from pipelines.runtime.quiet import start_quietly
 from pipelines.runtime.versions import find_versions
-from pipelines.settings import add_settings, take_settings
+from pipelines.settings import add_exclude, add_settings, take_settings
 from pipelines.transforms import EstimateImages
 from q1net_core import __version__, storage
 from q1net_core.errors import ConfigError, WeightsError
@@ -75,6 +77,9 @@ class AuditConfig:
     manifest: str | None = None
     group: str | None = None
     group_column: str | None = None
+    exclude: tuple[str, ...] = ()
+    carry: tuple[str, ...] = ()
+    remote_only: bool = False
     accelerator: str | None = None
     settings: EstimatorSettings = field(default_factory=EstimatorSettings)
 
@@ -85,6 +90,9 @@ class AuditConfig:
             raise ConfigError("give either --group or --group-column, not both")
         if self.group_column and not self.manifest:
             raise ConfigError(f"--group-column is {self.group_column!r}; it needs --manifest")
+        if self.carry and not self.manifest:
+            raise ConfigError(f"--carry is {' '.join(self.carry)}; it needs --manifest")
+        check_carried(self.carry)
 
     def to_json(self) -> dict[str, Any]:
         """The command's arguments, those of the settings among them."""
@@ -101,11 +109,22 @@ class Run:
     images: int
 
 
-def list_images(config: AuditConfig) -> list[ListedImage]:
-    """The config's inputs with their groups; raises ConfigError if there are none or they cannot be listed."""
+def list_images(config: AuditConfig) -> Iterator[ListedImage]:
+    """The config's inputs with their groups, as they are found.
+
+    Raises:
+        ConfigError: there are none, they cannot be listed, or they are local where that is not welcome.
+    """
     expression = group_by(config.group) if config.group else None
-    images = read_manifest(config.manifest, config.group_column) if config.manifest else list_inputs(config.inputs)
-    return [assign_group(image, expression) if expression else image for image in images]
+    welcome = refuse_local if config.remote_only else lambda _: None
+    if config.manifest:
+        listed = read_manifest(config.manifest, config.group_column, config.carry, welcome)
+        images = leave_out(listed, config.exclude)
+    else:
+        for pattern in config.inputs:
+            welcome(pattern)
+        images = list_inputs(config.inputs, config.exclude)
+    return (assign_group(image, expression) if expression else image for image in images)
 
 
 def start_run(config: AuditConfig) -> Run:
@@ -175,13 +194,22 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="All other flags go to Apache Beam: --runner, --project, --region, --temp_location, ...",
         allow_abbrev=False,
     )
-    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="file, folder or glob; local, gs://, s3://, ...")
     parser.add_argument(
-        "--manifest", metavar="URI", help=".csv, .jsonl or .parquet with a column uri, instead of INPUT"
+        "inputs", nargs="*", metavar="INPUT", help="file, folder, glob, archive, URL; local, gs://, ..."
+    )
+    parser.add_argument(
+        "--manifest",
+        metavar="URI",
+        help=".txt, .csv, .jsonl or .parquet with a column uri, perhaps with .gz, instead of INPUT",
     )
     parser.add_argument("--output", required=True, metavar="URI", help="folder that gets run_id=.../")
     parser.add_argument("--group", metavar="REGEX", help="group of an image: the first capture on its uri")
     parser.add_argument("--group-column", metavar="NAME", help="group of an image: this column of the manifest")
+    parser.add_argument(
+        "--carry", nargs="+", default=[], metavar="NAME", help="columns of the manifest that become columns of the rows"
+    )
+    add_exclude(parser)
+    parser.add_argument("--remote-only", action="store_true", help="refuse inputs that are files of this machine")
     add_settings(parser)
     parser.add_argument("--accelerator", metavar="HINT", help="Beam's accelerator hint for the inference step")
     add_workers(parser)
@@ -192,7 +220,8 @@ def parse(argv: list[str]) -> tuple[AuditConfig, PipelineOptions]:
     """Command line -> config and Beam's options."""
     values, options = parse_flags(make_parser(), argv)
     settings = take_settings(values)
-    return AuditConfig(**values | {"inputs": tuple(values["inputs"]), "settings": settings}), options
+    several = {name: tuple(values[name]) for name in ("inputs", "exclude", "carry")}
+    return AuditConfig(**values | several | {"settings": settings}), options
 
 
 def run(argv: list[str]) -> int:
