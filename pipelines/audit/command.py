@@ -25,7 +25,7 @@ from pipelines.settings import add_settings, take_settings
 from pipelines.transforms import EstimateImages, EstimateRoutes
 from q1net_core import __version__, storage
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.network.predictor import load_model
+from q1net_core.network.predictor import Predictor, needs_keras
 from q1net_core.network.weights import WeightsFile, packaged_variants
 from q1net_core.records import ListedImage
 from q1net_core.settings import EstimatorSettings, PinnedWeights
@@ -176,14 +176,17 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
     """
     settings = config.settings
     transform = AuditImages(accelerator=config.accelerator, redistribute=not is_local(options), **asdict(settings))
+    with_accelerator = config.accelerator is not None
+    with_keras = any(needs_keras(file, with_accelerator) for file in transform.files.values())
     own = [transform.files[source] for source in transform.weights if source not in packaged_variants()]
     if own:
         # Somebody's own file: better found unusable here than by every worker.
-        start_quietly()
-        load_model(own[0])
-    run, with_model = start_run(config, transform), bool(transform.weights)
+        if with_keras:
+            start_quietly()
+        Predictor(own[0])
+    run = start_run(config, transform)
     try:
-        run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image", with_model)
+        run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image", with_keras)
     except BaseException:
         print(f"{run.uri} is not committed; the same command with --resume keeps what is done", file=sys.stderr)
         raise

@@ -27,6 +27,7 @@ from q1net_core.network.variants import VARIANTS
 from q1net_core.records import Status, Verdict
 from q1net_core.settings import ESTIMATORS
 from training import __main__ as train
+from training.config import PRESETS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -172,12 +173,13 @@ def test_documented_commands_are_the_commands() -> None:
     assert set(PARSERS) == set(cli.COMMANDS)
 
 
-def test_trainable_variants_are_documented() -> None:
-    documented = re.search(r"\| `--variant NAME` \| (.*?) \|", PAGES["train"])
-    assert documented is not None
-    assert set(re.findall(r"`([\w-]+)`", documented[1])) == {
-        name for name, variant in VARIANTS.items() if variant.loss == "confidence aware"
-    }
+def test_variants_are_documented_with_their_parameters() -> None:
+    documented = {name: int(cells[1].replace(",", "")) for name, cells in table_in("networks", "variant").items()}
+    assert documented == {name: variant.architecture.build().count_params() for name, variant in VARIANTS.items()}
+
+
+def test_presets_are_documented() -> None:
+    assert set(table_in("train", "preset")) == set(PRESETS)
 
 
 @pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", *(f"docs/{name}.md" for name in PAGES)])

@@ -9,14 +9,14 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from q1net_core import transient
 from q1net_core.errors import ConfigError, ImageError
+from q1net_core.listing import IMAGE_EXTENSIONS, list_images
 from q1net_core.records import Status
 from q1net_core.storage import (
-    IMAGE_EXTENSIONS,
     ensure_writable,
     exists,
     join,
-    list_images,
     list_names,
     printable_uri,
     read_bytes,
@@ -204,8 +204,10 @@ def test_a_huge_file_is_refused_without_reading_it(tmp_path: Path) -> None:
 
 AS_NOBODY = """
 import os, sys
+from q1net_core import transient
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.storage import ensure_writable, list_images, read_bytes
+from q1net_core.listing import list_images
+from q1net_core.storage import ensure_writable, read_bytes
 folder = sys.argv[1]
 list(list_images(folder + "/gone*"))
 if os.geteuid() == 0:
@@ -368,6 +370,7 @@ def test_small_remote_objects_take_one_request(s3_server: str, monkeypatch: pyte
 
 
 def test_unreachable_store(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transient, "TRIES", 2)
     kind = fsspec.get_filesystem_class("s3")
 
     async def fail(self: object, *args: object, **options: object) -> object:

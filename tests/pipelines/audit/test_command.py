@@ -545,7 +545,7 @@ def test_weights_that_are_not_those_of_their_card_stop_the_command(
         arguments = [str(small_folder), "--weights", f"{tmp_path}/w.keras", "--output", str(tmp_path / "out")]
         assert main(["audit", *arguments]) == 2
         assert "sha256" in (error := capsys.readouterr().err)
-        assert "fetch both files again" in error
+        assert "fetch all files of these weights again" in error
     assert not (tmp_path / "out").exists()
 
 
