@@ -18,7 +18,10 @@ setup(
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["q1net_core*", "pipelines*", "training*"]),
-    package_data={"pipelines.report": ["*.j2"], "q1net_core": ["weights/*", "data/*.json", "data/*.png", "py.typed"]},
+    package_data={
+        "pipelines.audit.report": ["*.j2"],
+        "q1net_core": ["weights/*", "data/*.json", "data/*.png", "py.typed"],
+    },
     install_requires=[
         "apache-beam>=2.77,<2.78",
         "tensorflow>=2.21,<2.22",

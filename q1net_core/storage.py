@@ -132,6 +132,22 @@ def exists(uri: str) -> bool:
     return True
 
 
+def list_names(uri_dir: str) -> list[str]:
+    """Names of what lies directly in a folder, folders among them, sorted; none where there is no folder.
+
+    A store that cannot answer raises what it raises.
+    """
+    fs, path = resolve(uri_dir)
+    fs.invalidate_cache()
+    try:
+        found = fs.ls(path, detail=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    # Stores may list the folder itself as an empty object.
+    names = {str(name).rstrip("/").rpartition("/")[2] for name in found if str(name).strip("/") != path.strip("/")}
+    return sorted(names)
+
+
 def remove(uri: str) -> None:
     """Delete a file, or a folder with all that is in it; nothing happens where there is none."""
     fs, path = resolve(uri)

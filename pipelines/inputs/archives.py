@@ -50,19 +50,19 @@ BROKEN = (
 KEPT = 2
 unpacked: dict[str, BinaryIO] = {}
 unpacking = Lock()
+# Kinds of archives by how their names end.
+ENDINGS = {".tar": "tar", ".tar.gz": "tar.gz", ".tgz": "tar.gz", ".zip": "zip", ".parquet": "parquet"}
 
 
 def kind_of(uri: str) -> str | None:
-    """Which kind of archive a name is: a key of LISTERS, or None."""
-    name = uri.lower()
-    if name.endswith((".tar.gz", ".tgz")):
-        return "tar.gz"
-    return next((kind for kind in LISTERS if name.endswith(f".{kind}")), None)
+    """Which kind of archive a name is: by its ending, or None."""
+    name = uri[-8:].lower()
+    return next((kind for ending, kind in ENDINGS.items() if name.endswith(ending)), None)
 
 
 def split_member(uri: str) -> tuple[str, str] | None:
     """``a.tar#b.jpg`` -> its archive and its name there; None for a file by itself."""
-    found = MEMBER.fullmatch(uri)
+    found = MEMBER.fullmatch(uri) if "#" in uri else None
     # What exists literally is meant literally, on this machine, where looking costs nothing.
     return None if found is None or ("://" not in uri and os.path.lexists(uri)) else (found[1], found[2])
 

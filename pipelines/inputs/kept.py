@@ -103,10 +103,10 @@ def read_inputs(uri: str) -> Iterator[ListedImage]:
         yield from map(from_cells, batch.to_pylist())
 
 
-def place_of(image: ListedImage) -> bytes:
-    """What must stay in one place: the archive of a member that is had by unpacking it, else the image alone."""
+def put_in_place(image: ListedImage) -> tuple[bytes, ListedImage]:
+    """An input with what must stay in one place: the archive of a member that is had by unpacking it, else its uri."""
     place = split_member(image.uri) if image.member and image.member.packing in TOGETHER else None
-    return (place[0] if place else image.uri).encode(errors="surrogateescape")
+    return (place[0] if place else image.uri).encode(errors="surrogateescape"), image
 
 
 def in_order(placed: tuple[bytes, Iterable[ListedImage]]) -> list[ListedImage]:
@@ -125,7 +125,7 @@ class SpreadInputs(beam.PTransform):
         """One output."""
         return (
             images
-            | "ByPlace" >> beam.WithKeys(place_of)
+            | "ByPlace" >> beam.Map(put_in_place)
             | "Group" >> beam.GroupByKey()
             | "Order" >> beam.FlatMap(in_order)
         )

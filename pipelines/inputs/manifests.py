@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, BinaryIO, cast
 
 import pyarrow.parquet as pq
@@ -29,14 +30,15 @@ def read_txt(file: BinaryIO, _: Sequence[str]) -> Iterator[Cells]:
 
 def read_csv(file: BinaryIO, columns: Sequence[str]) -> Iterator[Cells]:
     """A CSV file with a header; cells are text as they are written, empty ones None."""
-    rows = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""), strict=True)
-    if not rows.fieldnames:
-        raise ValueError("the file is empty; expected a header")
-    check_columns(rows.fieldnames, columns)
-    for row in rows:
-        if None in row or None in row.values():
-            raise ValueError(f"line {rows.line_num} has not as many cells as the header, {len(rows.fieldnames)}")
-        yield {name: row[name] or None for name in columns}
+    with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        rows = csv.DictReader(text, strict=True)
+        if not rows.fieldnames:
+            raise ValueError("the file is empty; expected a header")
+        check_columns(rows.fieldnames, columns)
+        for row in rows:
+            if None in row or None in row.values():
+                raise ValueError(f"line {rows.line_num} has not as many cells as the header, {len(rows.fieldnames)}")
+            yield {name: row[name] or None for name in columns}
 
 
 def read_jsonl(file: BinaryIO, columns: Sequence[str]) -> Iterator[Cells]:
@@ -54,10 +56,10 @@ def read_jsonl(file: BinaryIO, columns: Sequence[str]) -> Iterator[Cells]:
 
 def read_parquet(file: BinaryIO, columns: Sequence[str]) -> Iterator[Cells]:
     """A Parquet file, some rows of a row group at a time."""
-    table = pq.ParquetFile(file)
-    check_columns(table.schema_arrow.names, columns)
-    for batch in table.iter_batches(batch_size=10_000, columns=list(dict.fromkeys(columns))):
-        yield from batch.to_pylist()
+    with pq.ParquetFile(file) as table:
+        check_columns(table.schema_arrow.names, columns)
+        for batch in table.iter_batches(batch_size=10_000, columns=list(dict.fromkeys(columns))):
+            yield from batch.to_pylist()
 
 
 READERS: dict[str, Callable[[BinaryIO, Sequence[str]], Iterator[Cells]]] = {
@@ -110,34 +112,36 @@ def read_rows(
     columns = ["uri", *([group_column] if group_column else []), *carry]
     if kind == ".txt" and len(columns) > 1:
         raise ConfigError(f"manifest {uri} is a list of uris; expected .csv, .jsonl or .parquet for {columns[1]!r}")
-    shown, empty = storage.printable_uri(uri), True
-    rows = read_cells(uri, kind, columns)
+    shown, number = storage.printable_uri(uri), 0
+    with closing(read_cells(uri, kind, columns)) as rows:
+        for number, row in enumerate(refusing(rows, f"manifest {shown}"), 1):  # noqa: B007 (used below)
+            if not row["uri"]:
+                raise ConfigError(f"manifest {shown} has a row without uri; expected an image uri in every row")
+            # Bytes where names need not be text, as in the inputs that another run kept.
+            image = os.fsdecode(row["uri"]) if isinstance(row["uri"], bytes) else str(row["uri"])
+            check(image)
+            cells = {column: None if row[column] is None else str(row[column]) for column in columns[1:]}
+            group = cells[group_column] if group_column else None
+            yield ListedImage(image, group=group, carried=tuple((key, cells[key]) for key in carry))
+    if not number:
+        raise ConfigError(f"manifest {shown} has no rows; expected one image uri in each")
+
+
+def refusing(rows: Iterator[Cells], name: str) -> Iterator[Cells]:
+    """The rows; whatever fails on the way to the next is a ConfigError about the manifest."""
     while True:
         try:
             row = next(rows, None)
         except MissingColumnError as error:
-            raise ConfigError(f"manifest {shown} {error}") from error
+            raise ConfigError(f"{name} {error}") from error
         except Exception as error:
-            raise ConfigError(f"manifest {shown} cannot be read: {storage.reason_of(error)}") from error
+            raise ConfigError(f"{name} cannot be read: {storage.reason_of(error)}") from error
         if row is None:
-            break
-        empty = False
-        if not row["uri"]:
-            raise ConfigError(f"manifest {shown} has a row without uri; expected an image uri in every row")
-        # Bytes where names need not be text, as in the inputs that another run kept.
-        image = os.fsdecode(row["uri"]) if isinstance(row["uri"], bytes) else str(row["uri"])
-        check(image)
-        cells = {column: None if row[column] is None else str(row[column]) for column in columns[1:]}
-        yield ListedImage(
-            image,
-            group=cells[group_column] if group_column else None,
-            carried=tuple((key, cells[key]) for key in carry),
-        )
-    if empty:
-        raise ConfigError(f"manifest {shown} has no rows; expected one image uri in each")
+            return
+        yield row
 
 
-def read_cells(uri: str, kind: str, columns: Sequence[str]) -> Iterator[Cells]:
+def read_cells(uri: str, kind: str, columns: Sequence[str]) -> Generator[Cells, None, None]:
     """The rows of a manifest of one kind, unpacked on the way if its name ends in .gz."""
     with storage.open_file(uri) as file:
         if not uri.lower().endswith(".gz"):

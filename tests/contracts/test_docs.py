@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import cli, export, predict
+from pipelines import cli, export, predict, runs
 from pipelines.audit import command as audit
+from pipelines.audit.report import command as report
 from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.evaluation import command as evaluate
 from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.studies.conditions import CONDITIONS
-from pipelines.report import command as report
 from pipelines.runtime.counters import COUNTERS
 from pipelines.runtime.options import beam_parser
 from pipelines.shards import command as shards
@@ -39,6 +39,7 @@ PARSERS = {
     "export": export.make_parser(),
     "predict": predict.make_parser(),
     "report": report.make_parser(),
+    "runs": runs.make_parser(),
     "shards": shards.make_parser(),
     "train": train.make_parser(),
 }

@@ -17,6 +17,7 @@ from q1net_core.storage import (
     ensure_writable,
     exists,
     join,
+    list_names,
     printable_uri,
     read_bytes,
     write_bytes,
@@ -387,3 +388,23 @@ def test_importing_storage_creates_no_filesystem() -> None:
     code = "import sys, q1net_core.storage; print(sorted({'s3fs', 'gcsfs', 'aiohttp'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_names_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a[1]").mkdir()
+    for name in ("run_id=2", "run_id=1"):
+        (tmp_path / "a[1]" / name).mkdir()
+        (tmp_path / "a[1]" / name / "x.json").touch()
+    (tmp_path / "a[1]" / "file").touch()
+    assert list_names(f"{tmp_path}/a[1]") == ["file", "run_id=1", "run_id=2"]
+    assert list_names(f"{tmp_path}/a[1]/") == ["file", "run_id=1", "run_id=2"]
+    assert list_names(f"{tmp_path}/gone") == []
+
+
+@pytest.mark.parametrize("store", ["s3_server", "gcs_server"])
+def test_names_in_a_folder_of_a_bucket(store: str, request: pytest.FixtureRequest) -> None:
+    base = f"{request.getfixturevalue(store)}/{uuid.uuid4().hex}"
+    for name in ("run_id=2/x.json", "run_id=1/a/b.json", "file"):
+        write_bytes(f"{base}/{name}", b"x")
+    assert list_names(base) == ["file", "run_id=1", "run_id=2"]
+    assert list_names(f"{base}/gone") == []
