@@ -25,6 +25,7 @@ setup(
         "keras>=3.15,<3.16",
         "matplotlib>=3.10,<4",
         "numpy>=2.0,<2.5",
+        "packaging>=24",
         "pillow>=12.3,<13",
         "pyarrow>=20,<26",
         "fsspec>=2026.1",
@@ -44,6 +45,7 @@ setup(
         "dev": [
             "av>=18.1,<19",
             "gcp-storage-emulator>=2026.7",
+            "google-cloud-dataflow-client>=0.13,<0.14",
             "hypothesis>=6.150",
             "jpeglib>=1.0.2,<2",
             "moto[server]>=5.2",

@@ -9,14 +9,16 @@ from functools import cached_property
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, TestOptions
 
 from pipelines import files, text
 from pipelines.audit.run import WriteRun, read_run
 from pipelines.audit.table import SCHEMA_VERSION, Row, to_row
 from pipelines.inputs import ReadInputs, assign_group, group_by, list_inputs, read_manifest, write_inputs
+from pipelines.runtime.dataflow import ENGINE as DATAFLOW
+from pipelines.runtime.dataflow import check_accelerator, describe_graph, dry_run, inference_hints
 from pipelines.runtime.local import run_pipeline
-from pipelines.runtime.options import add_workers, is_local, parse_flags
+from pipelines.runtime.options import add_workers, is_local, name_engine, parse_flags
 from pipelines.runtime.quiet import start_quietly
 from pipelines.runtime.versions import find_versions
 from pipelines.settings import add_settings, take_settings
@@ -36,7 +38,8 @@ class AuditImages(beam.PTransform):
     """Uris (str or ListedImage) -> rows of the audit table as dicts, exactly one for each, inside any Beam pipeline.
 
     Args:
-        accelerator: Beam's accelerator hint for the inference step, None for CPUs.
+        accelerator: ``t4``, ``l4`` or Beam's accelerator hint for the inference step; None for CPUs.
+        inference_ram: memory of the machines that predict, at least, such as ``12GB``.
         redistribute: shuffle the patches between decoding and inference, so that the two scale apart.
         settings: any fields of EstimatorSettings; its ``weights`` must be readable by all workers.
 
@@ -45,10 +48,18 @@ class AuditImages(beam.PTransform):
         WeightsError: when it becomes part of a pipeline, before any work starts.
     """
 
-    def __init__(self, *, accelerator: str | None = None, redistribute: bool = True, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        accelerator: str | None = None,
+        inference_ram: str | None = None,
+        redistribute: bool = True,
+        **settings: Any,
+    ) -> None:
         super().__init__()
         self.settings = EstimatorSettings(**settings)
-        self.accelerator, self.redistribute = accelerator, redistribute
+        inference_hints(accelerator, inference_ram)
+        self.accelerator, self.inference_ram, self.redistribute = accelerator, inference_ram, redistribute
 
     @cached_property
     def files(self) -> dict[str, WeightsFile]:
@@ -62,7 +73,7 @@ class AuditImages(beam.PTransform):
 
     def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[Row]:
         """One output, in no order."""
-        estimate = EstimateImages(self.settings, self.weights, self.accelerator, self.redistribute)
+        estimate = EstimateImages(self.settings, self.weights, self.accelerator, self.redistribute, self.inference_ram)
         return images | "EstimateImages" >> estimate | "ToRow" >> beam.Map(to_row)
 
 
@@ -76,6 +87,7 @@ class AuditConfig:
     group: str | None = None
     group_column: str | None = None
     accelerator: str | None = None
+    inference_ram: str | None = None
     settings: EstimatorSettings = field(default_factory=EstimatorSettings)
 
     def __post_init__(self) -> None:
@@ -85,6 +97,7 @@ class AuditConfig:
             raise ConfigError("give either --group or --group-column, not both")
         if self.group_column and not self.manifest:
             raise ConfigError(f"--group-column is {self.group_column!r}; it needs --manifest")
+        inference_hints(self.accelerator, self.inference_ram)
 
     def to_json(self) -> dict[str, Any]:
         """The command's arguments, those of the settings among them."""
@@ -146,14 +159,39 @@ def build(root: beam.Pipeline, config: AuditConfig, run: Run, audit: AuditImages
     )
 
 
+def make_transform(config: AuditConfig, options: PipelineOptions) -> AuditImages:
+    """The config's transform, as the engine wants it; raises ConfigError if that has no use for the accelerator."""
+    if config.accelerator and name_engine(options) == DATAFLOW:
+        check_accelerator(options)
+    return AuditImages(
+        accelerator=config.accelerator,
+        inference_ram=config.inference_ram,
+        redistribute=not is_local(options),
+        **asdict(config.settings),
+    )
+
+
+def rehearse(config: AuditConfig, options: PipelineOptions) -> str:
+    """The job graph that Dataflow would get, for people; nothing is listed, read from a store or written.
+
+    Raises:
+        ConfigError, WeightsError: as audit, but for inputs and output.
+    """
+    if name_engine(options) != DATAFLOW:
+        raise ConfigError(f"--dry-run is for --runner={DATAFLOW}; it shows the job graph")
+    transform = make_transform(config, options)
+    uri = storage.join(config.output, "run_id=dry-run")
+    run = Run(uri, [storage.join(uri, "_inputs", "inputs-00000.parquet")], images=1)
+    return describe_graph(dry_run(lambda root: build(root, config, run, transform), options))
+
+
 def audit(config: AuditConfig, options: PipelineOptions) -> str:
     """Run one audit to its commit; returns the run's uri.
 
     Raises:
         ConfigError, WeightsError: before any work starts.
     """
-    settings = config.settings
-    transform = AuditImages(accelerator=config.accelerator, redistribute=not is_local(options), **asdict(settings))
+    transform = make_transform(config, options)
     own = [transform.files[source] for source in transform.weights if source not in packaged_variants()]
     if own:
         # Somebody's own file: better found unusable here than by every worker.
@@ -180,7 +218,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--group", metavar="REGEX", help="group of an image: the first capture on its uri")
     parser.add_argument("--group-column", metavar="NAME", help="group of an image: this column of the manifest")
     add_settings(parser)
-    parser.add_argument("--accelerator", metavar="HINT", help="Beam's accelerator hint for the inference step")
+    parser.add_argument("--accelerator", metavar="NAME", help="for inference alone: t4, l4 or Beam's accelerator hint")
+    parser.add_argument("--inference-ram", metavar="SIZE", help="for inference alone (12GB with an accelerator)")
+    parser.add_argument(
+        "--dry-run", "--dry_run", dest="dry_run", action="store_true", help="show Dataflow's job graph, run nothing"
+    )
     add_workers(parser)
     return parser
 
@@ -196,10 +238,17 @@ def run(argv: list[str]) -> int:
     """The command; returns its exit status, 0 only when the run is committed."""
     try:
         config, options = parse(argv)
+        if options.view_as(TestOptions).dry_run:
+            print(rehearse(config, options))
+            return 0
         run_uri = audit(config, options)
     except (ConfigError, WeightsError) as error:
         print(f"q1net audit: {error}", file=sys.stderr)
         return 2
+    if options.view_as(GoogleCloudOptions).template_location:
+        # As a Flex Template's launcher has it: the service starts the job from the template.
+        print(f"run: {run_uri}, once the job is done")
+        return 0
     summary = files.read_json(storage.join(run_uri, "summary.json"))
     if summary["total"]["images"] <= IMAGES_SHOWN:
         print(text.render_images(read_run(run_uri).to_pylist()), end="\n\n")
