@@ -5,7 +5,7 @@ import uuid
 from datetime import datetime
 
 from pipelines.doctor.finding import Finding, fail, ok
-from q1net_core import storage
+from q1net_core import listing, storage
 from q1net_core.errors import Q1NetError
 
 MEND = "grant this process rights to create, list, read and delete there, or name another folder; docs/doctor.md"
@@ -19,7 +19,7 @@ def check_store(uri: str) -> tuple[Finding, datetime | None]:
     try:
         storage.write_bytes(probe, content)
         step = "list"
-        (listed,) = storage.list_images(probe)
+        (listed,) = listing.list_images(probe)
         step = "read from"
         if storage.read_bytes(probe, len(content)) != content:
             raise OSError("other bytes came back than were written")
@@ -28,6 +28,6 @@ def check_store(uri: str) -> tuple[Finding, datetime | None]:
         if storage.exists(probe):
             raise OSError("the file is still there")
     except (Q1NetError, OSError, ValueError) as error:
-        return fail("storage", f"cannot {step} {shown}: {error}", MEND), None
+        return fail("storage", f"cannot {step} {shown}: {storage.reason_of(error)}", MEND), None
     seconds = time.perf_counter() - start
     return ok("storage", f"{shown}: written, listed, read and deleted in {seconds:.2f} s"), listed.modified

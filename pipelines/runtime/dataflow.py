@@ -158,6 +158,6 @@ def describe_graph(graph: beam_runner_api_pb2.Pipeline) -> str:
     lines: list[str] = []
     for (image, hints), names in steps_by_machine(graph).items():
         lines.append(f"{'; '.join(hints) or 'plain workers'} (image {image})")
-        # The first levels of a step's name tell it; the rest is Beam's.
-        lines += (f"  {name}" for name in dict.fromkeys("/".join(name.split("/")[:3]) for name in names))
+        # The first two levels of a step's name tell it; the rest is Beam's.
+        lines += (f"  {name}" for name in dict.fromkeys("/".join(name.split("/")[:2]) for name in names))
     return "\n".join([*lines, f"job graph: {graph.ByteSize() / 1e3:.0f} kB; the service takes 10 MB"])

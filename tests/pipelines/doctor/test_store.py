@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.doctor.finding import Level
 from pipelines.doctor.store import check_store
-from q1net_core import storage
+from q1net_core import listing, storage
 
 
 def test_a_bucket(gcs_server: str) -> None:
@@ -34,10 +34,10 @@ def test_the_step_that_fails_is_named(
     def refuse(*_: object) -> None:
         raise PermissionError("no")
 
-    monkeypatch.setattr(storage, function, refuse)
+    monkeypatch.setattr(listing if function == "list_images" else storage, function, refuse)
     found, stored = check_store(str(tmp_path))
     assert (found.level, stored) == (Level.FAIL, None)
-    assert found.found == f"cannot {step} {tmp_path}: no"
+    assert found.found == f"cannot {step} {tmp_path}: PermissionError: no"
 
 
 def test_other_bytes_and_files_that_stay_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,9 +240,9 @@ def test_the_dry_run_shows_which_steps_run_where(capsys: pytest.CaptureFixture[s
     assert run([*AUDIT, *PACKAGED, "--dry_run", "--accelerator=l4", "--inference-ram=20GB"]) == 0
     plain, gpu = capsys.readouterr().out.split(f"accelerator={ACCELERATORS['l4']}; min_ram=20GB (image {IMAGE})\n")
     assert plain.startswith(f"plain workers (image {IMAGE})\n")
-    assert plain.index("/ReadImages") < plain.index("/SamplePatches") < plain.index("WriteRun/Commit")
+    assert plain.index("/ReadImages") < plain.index("/SamplePatches") < plain.index("  Commit/")
     *steps, size = gpu.splitlines()
-    assert steps == [f"  AuditImages/EstimateImages/EstimateQuality {network}" for network in NETWORKS]
+    assert steps == [f"  EstimateImages/EstimateQuality {network}" for network in NETWORKS]
     assert re.fullmatch(r"job graph: \d+ kB; the service takes 10 MB", size)
 
 
