@@ -28,6 +28,7 @@ setup(
         "onnxruntime>=1.31,<2",
         "pillow>=12.3,<13",
         "pyarrow>=20,<26",
+        "simplejpeg>=1.9,<2",
         "fsspec>=2026.1",
         "gcsfs>=2026.1",
         "google-crc32c>=1.7",

@@ -16,6 +16,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from pipelines.inference import Q1NetHandler
 from pipelines.runtime import counters
+from pipelines.runtime.allocator import keep_freed_memory
 from q1net_core import estimator
 from q1net_core.estimator import kinds_of
 from q1net_core.images.decode import Limits
@@ -66,7 +67,8 @@ class ReadFn(beam.DoFn):
         self.limits = limits
 
     def setup(self) -> None:
-        """Threads are made where they are used, never pickled."""
+        """Threads are made where they are used, never pickled; worker processes have an allocator of their own."""
+        keep_freed_memory()
         self.pool = ThreadPoolExecutor(READS_AT_A_TIME)
 
     def process(self, images: list[ListedImage]) -> Iterator[Any]:
