@@ -11,10 +11,11 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import files, text
+from pipelines import files
+from pipelines.audit.closing import close_run
 from pipelines.audit.pieces import WritePieces, drop_pieces
 from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
-from pipelines.audit.run import CommitRun, ReadPieces, read_run
+from pipelines.audit.run import CommitRun, ReadPieces
 from pipelines.audit.table import SCHEMA_VERSION, Row, to_row
 from pipelines.inputs import ReadInputs, assign_group, group_by, list_inputs, read_manifest, write_inputs
 from pipelines.runtime.local import run_pipeline
@@ -27,11 +28,8 @@ from q1net_core import __version__, storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.network.predictor import Predictor, needs_keras
 from q1net_core.network.weights import WeightsFile, packaged_variants
-from q1net_core.records import ListedImage
+from q1net_core.records import ListedImage, Verdict
 from q1net_core.settings import EstimatorSettings, PinnedWeights
-
-# Up to here people see every image on the screen; beyond, the summary.
-IMAGES_SHOWN = 40
 
 
 class AuditImages(beam.PTransform):
@@ -81,6 +79,8 @@ class AuditConfig:
     settings: EstimatorSettings = field(default_factory=EstimatorSettings)
     resume: bool = False
     partition_by_group: bool = False
+    report: bool = True
+    fail_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if bool(self.inputs) == bool(self.manifest):
@@ -91,6 +91,8 @@ class AuditConfig:
             raise ConfigError(f"--group-column is {self.group_column!r}; it needs --manifest")
         if self.partition_by_group and not (self.group or self.group_column):
             raise ConfigError("--partition-by-group needs groups; expected --group or --group-column with it")
+        if unknown := [verdict for verdict in self.fail_on if verdict not in set(Verdict)]:
+            raise ConfigError(f"--fail-on has {', '.join(unknown)}; expected some of {', '.join(Verdict)}, by commas")
 
     def to_json(self) -> dict[str, Any]:
         """The command's arguments, those of the settings among them."""
@@ -215,6 +217,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--partition-by-group", action="store_true", help="a Hive folder group=NAME/ for the rows of each group"
     )
+    parser.add_argument("--no-report", dest="report", action="store_false", help="write no report.html into the run")
+    parser.add_argument(
+        "--fail-on",
+        type=lambda verdicts: tuple(verdicts.split(",")),
+        default=(),
+        metavar="VERDICTS",
+        help="exit with 3 if an image has one of these verdicts, by commas",
+    )
     add_settings(parser)
     parser.add_argument("--accelerator", metavar="HINT", help="Beam's accelerator hint for the inference step")
     add_workers(parser)
@@ -229,16 +239,11 @@ def parse(argv: list[str]) -> tuple[AuditConfig, PipelineOptions]:
 
 
 def run(argv: list[str]) -> int:
-    """The command; returns its exit status, 0 only when the run is committed."""
+    """The command; returns its exit status, 0 only when the run is committed and nothing of --fail-on is found."""
     try:
         config, options = parse(argv)
         run_uri = audit(config, options)
     except (ConfigError, WeightsError) as error:
         print(f"q1net audit: {error}", file=sys.stderr)
         return 2
-    summary = files.read_json(storage.join(run_uri, "summary.json"))
-    if summary["total"]["images"] <= IMAGES_SHOWN:
-        print(text.render_images(read_run(run_uri).to_pylist()), end="\n\n")
-    print(text.render_summary(summary))
-    print(f"run: {run_uri}")
-    return 0
+    return close_run(run_uri, config.report, config.fail_on)
