@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines import files
 from pipelines.audit.closing import close_run
 from pipelines.audit.pieces import WritePieces, drop_pieces
+from pipelines.audit.plan import make_plan, render_plan
 from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
 from pipelines.audit.run import CommitRun, ReadPieces
 from pipelines.audit.table import SCHEMA_VERSION, Row, to_row
@@ -80,6 +81,7 @@ class AuditConfig:
     resume: bool = False
     partition_by_group: bool = False
     report: bool = True
+    plan: bool = False
     fail_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -141,6 +143,12 @@ def start_run(config: AuditConfig, audit: AuditImages) -> Run:
         print(f"{others} earlier runs are of other weights or settings: their rows are not used", file=sys.stderr)
     files.write_json(storage.join(uri, "_started.json"), about)
     return Run(uri, input_files, count, about, earlier)
+
+
+def plan_run(config: AuditConfig) -> str:
+    """What a run of this config would take, as text; nothing is written."""
+    weights = AuditImages(accelerator=config.accelerator, **asdict(config.settings)).weights
+    return render_plan(make_plan(list_images(config), config.settings, weights))
 
 
 def describe_weights(weights: PinnedWeights) -> dict[str, Any]:
@@ -217,6 +225,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--partition-by-group", action="store_true", help="a Hive folder group=NAME/ for the rows of each group"
     )
+    parser.add_argument(
+        "--plan", action="store_true", help="write nothing: count the images, try a few, tell what all would take"
+    )
     parser.add_argument("--no-report", dest="report", action="store_false", help="write no report.html into the run")
     parser.add_argument(
         "--fail-on",
@@ -242,6 +253,9 @@ def run(argv: list[str]) -> int:
     """The command; returns its exit status, 0 only when the run is committed and nothing of --fail-on is found."""
     try:
         config, options = parse(argv)
+        if config.plan:
+            print(plan_run(config))
+            return 0
         run_uri = audit(config, options)
     except (ConfigError, WeightsError) as error:
         print(f"q1net audit: {error}", file=sys.stderr)
