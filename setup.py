@@ -32,6 +32,7 @@ setup(
         "packaging>=24",
         "pillow>=12.3,<13",
         "pyarrow>=20,<26",
+        "simplejpeg>=1.9,<2",
         "fsspec>=2026.1",
         "h5py>=3.14,<4",
         "gcsfs>=2026.1",
@@ -50,6 +51,7 @@ setup(
         "video": ["av>=18.1,<19"],
         "dev": [
             "av>=18.1,<19",
+            "duckdb>=1.4,<2",
             "gcp-storage-emulator>=2026.7",
             "google-cloud-dataflow-client>=0.13,<0.14",
             "hypothesis>=6.150",
@@ -57,6 +59,7 @@ setup(
             "moto[server]>=5.2",
             "mypy>=1.18",
             "onnx>=1.23,<2",
+            "polars>=1.35,<2",
             "pytest>=8.4",
             "pytest-xdist>=3.8",
             "ruff>=0.14",

@@ -16,6 +16,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from pipelines.inference import Q1NetHandler
 from pipelines.runtime import counters
+from pipelines.runtime.allocator import keep_freed_memory
 from pipelines.runtime.dataflow import inference_hints
 from q1net_core import estimator
 from q1net_core.estimator import kinds_of
@@ -67,7 +68,8 @@ class ReadFn(beam.DoFn):
         self.limits = limits
 
     def setup(self) -> None:
-        """Threads are made where they are used, never pickled."""
+        """Threads are made where they are used, never pickled; worker processes have an allocator of their own."""
+        keep_freed_memory()
         self.pool = ThreadPoolExecutor(READS_AT_A_TIME)
 
     def process(self, images: list[ListedImage]) -> Iterator[Any]:

@@ -11,10 +11,12 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, TestOptions
 
-from pipelines import files, text
+from pipelines import files
+from pipelines.audit.closing import close_run
 from pipelines.audit.pieces import WritePieces, drop_pieces
+from pipelines.audit.plan import make_plan, render_plan
 from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
-from pipelines.audit.run import CommitRun, ReadPieces, read_run
+from pipelines.audit.run import CommitRun, ReadPieces
 from pipelines.audit.table import SCHEMA_VERSION, Row, to_row
 from pipelines.inputs import ReadInputs, assign_group, group_by, list_inputs, read_manifest, write_inputs
 from pipelines.runtime.dataflow import ENGINE as DATAFLOW
@@ -29,11 +31,8 @@ from q1net_core import __version__, storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.network.predictor import Predictor, needs_keras
 from q1net_core.network.weights import WeightsFile, packaged_variants
-from q1net_core.records import ListedImage
+from q1net_core.records import ListedImage, Verdict
 from q1net_core.settings import EstimatorSettings, PinnedWeights
-
-# Up to here people see every image on the screen; beyond, the summary.
-IMAGES_SHOWN = 40
 
 
 class AuditImages(beam.PTransform):
@@ -93,6 +92,9 @@ class AuditConfig:
     settings: EstimatorSettings = field(default_factory=EstimatorSettings)
     resume: bool = False
     partition_by_group: bool = False
+    report: bool = True
+    plan: bool = False
+    fail_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if bool(self.inputs) == bool(self.manifest):
@@ -103,6 +105,8 @@ class AuditConfig:
             raise ConfigError(f"--group-column is {self.group_column!r}; it needs --manifest")
         if self.partition_by_group and not (self.group or self.group_column):
             raise ConfigError("--partition-by-group needs groups; expected --group or --group-column with it")
+        if unknown := [verdict for verdict in self.fail_on if verdict not in set(Verdict)]:
+            raise ConfigError(f"--fail-on has {', '.join(unknown)}; expected some of {', '.join(Verdict)}, by commas")
         inference_hints(self.accelerator, self.inference_ram)
 
     def to_json(self) -> dict[str, Any]:
@@ -152,6 +156,12 @@ def start_run(config: AuditConfig, audit: AuditImages) -> Run:
         print(f"{others} earlier runs are of other weights or settings: their rows are not used", file=sys.stderr)
     files.write_json(storage.join(uri, "_started.json"), about)
     return Run(uri, input_files, count, about, earlier)
+
+
+def plan_run(config: AuditConfig) -> str:
+    """What a run of this config would take, as text; nothing is written."""
+    weights = AuditImages(accelerator=config.accelerator, **asdict(config.settings)).weights
+    return render_plan(make_plan(list_images(config), config.settings, weights))
 
 
 def describe_weights(weights: PinnedWeights) -> dict[str, Any]:
@@ -253,6 +263,17 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--partition-by-group", action="store_true", help="a Hive folder group=NAME/ for the rows of each group"
     )
+    parser.add_argument(
+        "--plan", action="store_true", help="write nothing: count the images, try a few, tell what all would take"
+    )
+    parser.add_argument("--no-report", dest="report", action="store_false", help="write no report.html into the run")
+    parser.add_argument(
+        "--fail-on",
+        type=lambda verdicts: tuple(verdicts.split(",")),
+        default=(),
+        metavar="VERDICTS",
+        help="exit with 3 if an image has one of these verdicts, by commas",
+    )
     add_settings(parser)
     parser.add_argument("--accelerator", metavar="NAME", help="for inference alone: t4, l4 or Beam's accelerator hint")
     parser.add_argument("--inference-ram", metavar="SIZE", help="for inference alone (12GB with an accelerator)")
@@ -271,11 +292,14 @@ def parse(argv: list[str]) -> tuple[AuditConfig, PipelineOptions]:
 
 
 def run(argv: list[str]) -> int:
-    """The command; returns its exit status, 0 only when the run is committed."""
+    """The command; returns its exit status, 0 only when the run is committed and nothing of --fail-on is found."""
     try:
         config, options = parse(argv)
         if options.view_as(TestOptions).dry_run:
             print(rehearse(config, options))
+            return 0
+        if config.plan:
+            print(plan_run(config))
             return 0
         run_uri = audit(config, options)
     except (ConfigError, WeightsError) as error:
@@ -285,9 +309,4 @@ def run(argv: list[str]) -> int:
         # As a Flex Template's launcher has it: the service starts the job from the template.
         print(f"run: {run_uri}, once the job is done")
         return 0
-    summary = files.read_json(storage.join(run_uri, "summary.json"))
-    if summary["total"]["images"] <= IMAGES_SHOWN:
-        print(text.render_images(read_run(run_uri).to_pylist()), end="\n\n")
-    print(text.render_summary(summary))
-    print(f"run: {run_uri}")
-    return 0
+    return close_run(run_uri, config.report, config.fail_on)
