@@ -25,6 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 from q1net_core.errors import ConfigError, ImageError
 from q1net_core.records import Status
 from q1net_core.transient import persist
+from q1net_core.web import is_web, read_url
 
 # Seconds to connect, and between two pieces of an answer.
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60
@@ -44,8 +45,7 @@ def read_bytes(uri: str, max_bytes: int) -> bytes:
         ImageError: MISSING, UNREADABLE (not permitted, not a file, the store failed) or TOO_LARGE.
     """
     try:
-        fs, path = resolve(uri)
-        data = _read_local(path, max_bytes) if is_local(fs) else persist(_read_remote, fs, path, max_bytes)
+        data = persist(read_url, uri, max_bytes) if is_web(uri) else _read_file(uri, max_bytes)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageError(Status.MISSING, f"nothing at {printable_uri(uri)} any more, expected a file") from error
     except Exception as error:
@@ -238,6 +238,11 @@ def _options_of(protocol: str) -> dict[str, Any]:
         timeout = ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT)
         return {"session_kwargs": {"timeout": timeout, "trust_env": True}}
     return {}
+
+
+def _read_file(uri: str, max_bytes: int) -> bytes:
+    fs, path = resolve(uri)
+    return _read_local(path, max_bytes) if is_local(fs) else persist(_read_remote, fs, path, max_bytes)
 
 
 def _read_local(path: str, max_bytes: int) -> bytes:

@@ -100,6 +100,7 @@ class AuditConfig:
     exclude: tuple[str, ...] = ()
     carry: tuple[str, ...] = ()
     remote_only: bool = False
+    max_failure_ratio: float | None = None
 
     def __post_init__(self) -> None:
         if bool(self.inputs) == bool(self.manifest):
@@ -111,6 +112,8 @@ class AuditConfig:
         if self.carry and not self.manifest:
             raise ConfigError(f"--carry is {' '.join(self.carry)}; it needs --manifest")
         check_carried(self.carry)
+        if self.max_failure_ratio is not None and not 0 <= self.max_failure_ratio <= 1:
+            raise ConfigError(f"--max-failure-ratio is {self.max_failure_ratio}; expected a share from 0 to 1")
         if self.partition_by_group and not (self.group or self.group_column):
             raise ConfigError("--partition-by-group needs groups; expected --group or --group-column with it")
         if unknown := [verdict for verdict in self.fail_on if verdict not in set(Verdict)]:
@@ -305,6 +308,12 @@ def make_parser() -> argparse.ArgumentParser:
         default=(),
         metavar="VERDICTS",
         help="exit with 3 if an image has one of these verdicts, by commas",
+    )
+    parser.add_argument(
+        "--max-failure-ratio",
+        type=float,
+        metavar="SHARE",
+        help="the run fails, but keeps its rows, if a larger share of the images has no estimate, 0-1",
     )
     add_settings(parser)
     parser.add_argument("--accelerator", metavar="NAME", help="for inference alone: t4, l4 or Beam's accelerator hint")

@@ -17,7 +17,7 @@ from pipelines.audit.pieces import WritePieces, read_piece, to_parquet
 from pipelines.audit.table import AUDIT_SCHEMA, audit_schema
 from q1net_core import storage
 from q1net_core.errors import ImageError
-from q1net_core.metrics import AuditSummary
+from q1net_core.metrics import AuditSummary, FirstErrors
 from q1net_core.records import Status
 
 ROWS_PER_PART = 100_000
@@ -77,8 +77,10 @@ def write_part(named: tuple[str, Iterable[pa.Table]], run_uri: str) -> Written:
     rows = pa.concat_tables(tables).sort_by([(key, "ascending") for key in ("group", "uri", "processed_at")])
     kept = rows.drop_columns("group") if "/" in name else rows
     part = files.write_part(run_uri, name, to_parquet(kept, row_group_size=ROWS_PER_ROW_GROUP), len(rows))
-    columns = (rows[column].to_pylist() for column in ("group", "status", "verdict", "quality"))
-    return part, AuditSummary.of(zip(*columns, strict=True))
+    columns = {name: rows[name].to_pylist() for name in ("group", "status", "verdict", "quality", "uri", "error")}
+    errors = FirstErrors.of(zip(columns["status"], columns["uri"], columns["error"], strict=True))
+    told = (columns[name] for name in ("group", "status", "verdict", "quality"))
+    return part, AuditSummary.of(zip(*told, strict=True), errors)
 
 
 def commit_run(
@@ -100,8 +102,18 @@ def commit_run(
     files.write_json(storage.join(run_uri, "summary.json"), summary.to_json())
     totals = {"rows": rows, "ok": summary.total.statuses.get(Status.OK.value, 0), "carried": carried}
     about = about | {"totals": totals, "committed_at": datetime.now(UTC).isoformat()}
+    about["failed"] = find_failure(totals["ok"], rows, about.get("arguments", {}).get("max_failure_ratio"))
     files.commit(storage.join(run_uri, "_run.json"), about, (part for part, _ in written))
     return run_uri
+
+
+def find_failure(ok: int, rows: int, limit: float | None) -> str | None:
+    """Why a run with all its rows is a failed one: more than a share ``limit`` of them have no estimate; else None."""
+    failed = rows - ok
+    if limit is None or failed <= limit * rows:
+        return None
+    share = f"a share of {failed / rows:.3g}; expected at most {limit:g} (--max-failure-ratio)"
+    return f"{failed} of {rows} images have no estimate, {share}"
 
 
 @dataclass

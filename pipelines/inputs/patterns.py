@@ -13,6 +13,7 @@ from q1net_core import storage
 from q1net_core.errors import ConfigError
 from q1net_core.listing import IMAGE_EXTENSIONS, list_images
 from q1net_core.records import ListedImage
+from q1net_core.web import is_web
 
 # What a folder is searched for; Parquet files are opened only where they are asked for.
 IN_FOLDERS = IMAGE_EXTENSIONS | {".tar", ".tar.gz", ".tgz", ".zip"}
@@ -49,7 +50,7 @@ def list_all(patterns: Iterable[str]) -> Iterator[ListedImage]:
 def list_pattern(pattern: str) -> Iterator[ListedImage]:
     """The images of one pattern."""
     # A web server has no listing, and a question mark is a part of a URL.
-    by_name = pattern.startswith(("http://", "https://")) and "*" not in pattern
+    by_name = is_web(pattern) and "*" not in pattern
     if by_name or split_member(pattern):
         yield from open_archive(ListedImage(pattern))
     else:
