@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from q1net_core.arrays import Float32Array
-from q1net_core.network.predictor import compile_inference
+from q1net_core.network.predictor import compile_keras
 
 if TYPE_CHECKING:
     import keras
@@ -49,7 +49,7 @@ class Restorer:
     def __init__(self, weights: Sequence[Float32Array]) -> None:
         model = build_restorer(weights[0].shape[-1], len(weights) // 2 - 1)
         model.set_weights(list(weights))
-        self._call: Callable[[Any], Any] = compile_inference(model)
+        self._call: Callable[[Any], Any] = compile_keras(model)
         self.halo = len(weights) // 2
 
     def correct(self, features: Float32Array) -> Float32Array:

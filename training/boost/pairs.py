@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from q1net_core import storage
+from q1net_core import listing, storage
 from q1net_core.arrays import Float32Array, UInt8Array
 from q1net_core.boost.bases import Base
 from q1net_core.boost.features import describe_rate
@@ -36,7 +36,7 @@ def psnr_of(noise: float) -> float:
 def read_photographs(pattern: str) -> list[UInt8Array]:
     """All pictures of a folder, file or glob, cut to sides that are multiples of 16; raises ConfigError without any."""
     photographs = []
-    for image in storage.list_images(pattern):
+    for image in listing.list_images(pattern):
         pixels = decode(storage.read_bytes(image.uri, Limits().max_bytes)).pixels
         height, width = (side // 16 * 16 for side in pixels.shape[:2])
         photographs.append(np.ascontiguousarray(pixels[:height, :width]))
