@@ -15,16 +15,20 @@ from q1net_core.arrays import UInt8Array
 from q1net_core.jpeg.tables import fit_quality
 from q1net_core.lattice.blocks import Coefficients, Grid, choose_blocks, count_busy, measure_activity
 from q1net_core.lattice.custom import fit_free_steps
-from q1net_core.lattice.dictionary import KnownTable
+from q1net_core.lattice.dictionary import KnownTable, known_tables
 from q1net_core.lattice.double_compression import find_primary_table
 from q1net_core.lattice.grid import find_grid
 from q1net_core.lattice.known import TableFit, break_ties, fit_known_tables
+from q1net_core.lattice.plain import MIN_SHARE, TIE_SPAN, fit_plain
+from q1net_core.lattice.reproduction import Reproduction
 from q1net_core.records import LatticeEstimate
 
+# Blocks that vary along rows and columns, below which the noise model does not hold.
+BUSY_BLOCKS = 64
+# Evidence beyond that of a lattice: blocks have equal rows or columns, and every fine table would have as much.
+MAX_EVIDENCE = 1.3
 # What a known table must explain of what freely chosen steps explain. A custom table's neighbours explain less.
 MIN_EXPLAINED = 0.8
-# Levels between which ties are still an answer.
-TIE_SPAN = 2
 # Standard deviations by which the grid must stand out before a custom table is sought.
 CUSTOM_PROMINENCE = 8.0
 
@@ -49,9 +53,37 @@ def estimate_lattice(pixels: UInt8Array) -> LatticeEstimate:
 def estimate_on_grid(pixels: UInt8Array, grid: Grid) -> LatticeEstimate:
     """The estimate of pixels uint8 [height, width, channels] whose block grid is known."""
     groups = choose_blocks(pixels, grid)
+    busy = count_busy(groups)
+    if busy < BUSY_BLOCKS:
+        return replace(estimate_plain(groups, pixels, grid), busy_blocks=busy)
+    return replace(estimate_blocks(groups, pixels, grid), busy_blocks=busy)
+
+
+def estimate_plain(groups: list[Coefficients], pixels: UInt8Array, grid: Grid) -> LatticeEstimate:
+    """The estimate of pixels with few busy blocks: what reproduces them, and for fine tables what is likeliest too."""
+    plain = fit_plain(pixels, grid)
+    if (plain.grid.x, plain.grid.y) != (grid.x, grid.y):
+        groups = choose_blocks(pixels, plain.grid)
+    if plain.fit is not None:
+        primary = find_primary_table(groups, plain.fit.table) if groups else None
+        return answer(plain.fit, plain.fit.explained, plain.grid, primary)
     if not groups:
         return LatticeEstimate()
-    return replace(estimate_blocks(groups, pixels, grid), busy_blocks=count_busy(groups))
+    fit, evidence = fit_known_tables(groups)
+    if fit is not None and plain.best is not None and is_sure(fit, evidence, plain.best):
+        return answer(fit, evidence, plain.grid)
+    return LatticeEstimate(evidence=evidence)
+
+
+def is_sure(fit: TableFit, evidence: float, best: Reproduction) -> bool:
+    """Whether the likeliest table of a plain picture is the one that reproduces it best, with the evidence of a lattice."""
+    return (
+        best.share >= MIN_SHARE
+        and known_tables()[best.table] in (fit.table, *fit.ties)
+        and evidence <= MAX_EVIDENCE
+        and fit.explained >= MIN_EXPLAINED
+        and has_near_ties(fit)
+    )
 
 
 def estimate_blocks(groups: list[Coefficients], pixels: UInt8Array, grid: Grid) -> LatticeEstimate:
@@ -82,7 +114,7 @@ def answer(fit: TableFit, evidence: float, grid: Grid, primary: KnownTable | Non
         margin=fit.margin,
         match=table.match,
         level=table.level,
-        ties=() if primary else tuple(sorted(tied.level for tied in fit.ties)),
+        ties=() if primary else tuple(sorted({tied.quality for tied in fit.ties} - {fit.table.quality})),
         last_quality=float(fit.table.quality),
         evidence=evidence,
         steps=table.steps,
