@@ -19,14 +19,12 @@ from q1net_core.lattice.dictionary import KnownTable, known_tables
 from q1net_core.lattice.double_compression import find_primary_table
 from q1net_core.lattice.grid import find_grid
 from q1net_core.lattice.known import TableFit, break_ties, fit_known_tables
-from q1net_core.lattice.plain import MIN_SHARE, TIE_SPAN, fit_plain
+from q1net_core.lattice.plain import MIN_GAIN, MIN_SHARE, TIE_SPAN, fit_plain
 from q1net_core.lattice.reproduction import Reproduction
 from q1net_core.records import LatticeEstimate
 
 # Blocks that vary along rows and columns, below which the noise model does not hold.
 BUSY_BLOCKS = 64
-# Evidence beyond that of a lattice: blocks have equal rows or columns, and every fine table would have as much.
-MAX_EVIDENCE = 1.3
 # What a known table must explain of what freely chosen steps explain. A custom table's neighbours explain less.
 MIN_EXPLAINED = 0.8
 # Standard deviations by which the grid must stand out before a custom table is sought.
@@ -43,7 +41,7 @@ def estimate_lattice(pixels: UInt8Array) -> LatticeEstimate:
         pixels = pixels[..., None]
     grid = find_grid(pixels)
     found = estimate_on_grid(pixels, grid)
-    if found.quality is None and (grid.x, grid.y) != (0, 0):
+    if found.quality is None and found.busy_blocks >= BUSY_BLOCKS and (grid.x, grid.y) != (0, 0):
         # Where little stands out, a wrong phase may be found; files start on their grid.
         at_start = estimate_on_grid(pixels, Grid(0, 0, 0.0, measure_activity(pixels)))
         return found if at_start.quality is None else at_start
@@ -70,17 +68,17 @@ def estimate_plain(groups: list[Coefficients], pixels: UInt8Array, grid: Grid) -
     if not groups:
         return LatticeEstimate()
     fit, evidence = fit_known_tables(groups)
-    if fit is not None and plain.best is not None and is_sure(fit, evidence, plain.best):
+    if fit is not None and plain.best is not None and is_sure(fit, plain.best):
         return answer(fit, evidence, plain.grid)
     return LatticeEstimate(evidence=evidence)
 
 
-def is_sure(fit: TableFit, evidence: float, best: Reproduction) -> bool:
-    """Whether the likeliest table of a plain picture is the one that reproduces it best, with the evidence of a lattice."""
+def is_sure(fit: TableFit, best: Reproduction) -> bool:
+    """Whether the likeliest table of a plain picture is the one that reproduces it best."""
     return (
-        best.share >= MIN_SHARE
+        best.gain >= MIN_GAIN
+        and best.share >= MIN_SHARE
         and known_tables()[best.table] in (fit.table, *fit.ties)
-        and evidence <= MAX_EVIDENCE
         and fit.explained >= MIN_EXPLAINED
         and has_near_ties(fit)
     )

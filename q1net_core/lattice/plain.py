@@ -30,8 +30,8 @@ WINDOWS = 256
 GRIDS = 3
 # What a table needs: nats over no table, and the share of blocks that it reproduces.
 MIN_GAIN = 25.0
-MIN_SHARE = 0.9
-# The finest table, by the libjpeg level nearest to it, whose reproduction says anything. Finer ones come near any pixels.
+MIN_SHARE = 0.85
+# The finest table, by the libjpeg level nearest to it, that reproduction alone tells: finer ones come near any pixels.
 FINEST = 92
 # Levels between which ties are still an answer.
 TIE_SPAN = 2

@@ -84,7 +84,7 @@ def measure_range(pixels: UInt8Array, x: int, y: int) -> tuple[UInt8Array, UInt8
 
 
 def choose_varied_blocks(pixels: UInt8Array, x: int, y: int) -> Blocks:
-    """The blocks on a grid whose luma varies most; those with clipped pixels come last, and only where others are few."""
+    """The blocks on a grid whose luma varies most; last, and only where others are few, those with clipped pixels."""
     varied, clipped = measure_range(pixels, x, y)
     order = np.argsort(-varied.ravel().astype(np.intp), kind="stable")
     order = order[varied.ravel()[order] > 0]
