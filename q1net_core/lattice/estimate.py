@@ -3,7 +3,8 @@
 Layer: numpy only; no keras, no beam, no pyarrow.
 
 The DCT coefficients of decoded luma are multiples of the table's steps, plus the decoder's rounding noise. Each known
-table is judged by how well its lattice explains the busiest blocks. Gates then ask whether the lattice is really there.
+table is judged by how well its lattice explains the busiest blocks; where few are busy, by whether it reproduces the
+pixels. Gates then ask whether the lattice is really there.
 Thresholds were set on validation images; `python -m training.studies.lattice` prints what each of them decides.
 
 Source: Fan and de Queiroz, TIP 2003 (the idea); Neelamani et al., TIP 2006 (tables as a dictionary).

@@ -73,7 +73,7 @@ class Reproduction:
 def measure_range(pixels: UInt8Array, x: int, y: int) -> tuple[UInt8Array, UInt8Array]:
     """Range of the green of unclipped pixels, and count of clipped ones, of each block: uint8 [rows, columns] each."""
     height, width, channels = pixels.shape
-    rows, columns = (height - y) // BLOCK, (width - x) // BLOCK
+    rows, columns = max(height - y, 0) // BLOCK, max(width - x, 0) // BLOCK
     cut = pixels[y : y + rows * BLOCK, x : x + columns * BLOCK]
     clipped = ((cut == 0) | (cut == 255)).any(axis=2)
     green = cut[..., channels // 2]
@@ -86,12 +86,14 @@ def measure_range(pixels: UInt8Array, x: int, y: int) -> tuple[UInt8Array, UInt8
 def choose_varied_blocks(pixels: UInt8Array, x: int, y: int) -> Blocks:
     """The blocks on a grid whose luma varies most; last, and only where others are few, those with clipped pixels."""
     varied, clipped = measure_range(pixels, x, y)
+    if not varied.any():
+        return Blocks(np.zeros((0, BLOCK * BLOCK), np.float32), np.zeros((0, BLOCK * BLOCK), np.bool_))
     order = np.argsort(-varied.ravel().astype(np.intp), kind="stable")
     order = order[varied.ravel()[order] > 0]
     whole, part = order[clipped.ravel()[order] == 0], order[clipped.ravel()[order] > 0]
     part = part[clipped.ravel()[part] <= MAX_CLIPPED]
     # Colour may vary where luma does not: more are looked at than are judged.
-    rows, columns = np.divmod(np.concatenate([whole[: 2 * BLOCKS], part[:BLOCKS]]), max(varied.shape[1], 1))
+    rows, columns = np.divmod(np.concatenate([whole[: 2 * BLOCKS], part[:BLOCKS]]), varied.shape[1])
     views = np.lib.stride_tricks.sliding_window_view(pixels, (BLOCK, BLOCK, pixels.shape[2]))[:, :, 0]
     cut = views[rows * BLOCK + y, columns * BLOCK + x].reshape(-1, BLOCK * BLOCK, pixels.shape[2])
     known = ~((cut == 0) | (cut == 255)).any(axis=2)

@@ -1,6 +1,6 @@
 """`python -m training.studies.lattice`: how right the lattice is on crops, or as its thresholds move.
 
-Pictures are lossless validation images. They are compressed, cut and altered by seed: tables, levels, sampling of colour
+Pictures are lossless validation images. They are compressed, cut and altered by seed: tables, levels, colour sampling
 and places are drawn.
 """
 
