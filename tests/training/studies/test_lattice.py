@@ -92,8 +92,8 @@ def test_a_threshold_that_moves_changes_answers(images: str, capsys: pytest.Capt
     assert header[:3] == ["threshold", "factor", "value"]
     assert [float(row[1]) for row in rows] == list(FACTORS)
     assert [float(row[2]) for row in rows] == pytest.approx([known.MIN_EVIDENCE * factor for factor in FACTORS])
-    accepted = [float(row[4]) for row in rows]
-    assert accepted[0] >= accepted[2] > accepted[-1]
+    exact = [float(row[5]) for row in rows]
+    assert exact[0] >= exact[2] > exact[-1]
     for row in rows:
         assert float(row[4]) + float(row[7]) == pytest.approx(100, abs=0.02)
 
