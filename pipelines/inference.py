@@ -29,18 +29,21 @@ class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
 
     def __init__(self, weights: str, sha256: str, accelerator: bool = False) -> None:
         images = ACCELERATOR_IMAGES_PER_BATCH if accelerator else IMAGES_PER_BATCH
+        # One model per machine for all its processes: each would take its own share of the accelerator's memory.
+        copies = 1 if accelerator else None
         # Equal bounds: else Beam fits curves to the times of batches, at a cost and with warnings of poor fits.
-        super().__init__(min_batch_size=images, max_batch_size=images)
+        super().__init__(min_batch_size=images, max_batch_size=images, model_copies=copies)
         self.weights, self.sha256, self.accelerator = weights, sha256, accelerator
 
     def load_model(self) -> PatchModel:
         """Read, verify, load; heavy imports happen here, on the workers that predict, and nowhere else."""
-        from q1net_core.network.predictor import Predictor
+        from q1net_core.network.predictor import Predictor, needs_keras
         from q1net_core.network.weights import read_pinned
 
-        share_accelerator()
-        images = ACCELERATOR_IMAGES_PER_BATCH if self.accelerator else 1
-        return Predictor(read_pinned(self.weights, self.sha256), images)
+        weights = read_pinned(self.weights, self.sha256)
+        if needs_keras(weights, self.accelerator):
+            share_accelerator()
+        return Predictor(weights, ACCELERATOR_IMAGES_PER_BATCH if self.accelerator else 1)
 
     def run_inference(
         self, batch: Sequence[ImagePatches], model: PatchModel, inference_args: dict[str, Any] | None = None

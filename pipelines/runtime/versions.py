@@ -10,8 +10,10 @@ LIBRARIES = {
     "keras": "keras",
     "tensorflow": "tensorflow",
     "jax": "jax",
+    "onnxruntime": "onnxruntime",
     "numpy": "numpy",
     "pillow": "pillow",
+    "simplejpeg": "simplejpeg",
     "pyarrow": "pyarrow",
 }
 
