@@ -52,17 +52,20 @@ class ConfidenceAwareLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="q1net")
 def level_error(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-    """Absolute error of the most probable of the levels 1-100, [N]; ``y_pred`` are their probabilities."""
-    return ops.abs(ops.reshape(y_true, (-1,)) - ops.cast(ops.argmax(y_pred, axis=-1) + 1, "float32"))
+    """Absolute error of the middle of the likeliest part of the levels, [N]; ``y_pred`` [N, C] are probabilities."""
+    levels = MAX_QUALITY / y_pred.shape[-1]
+    middle = ops.cast(ops.argmax(y_pred, axis=-1), "float32") * levels + (levels + 1) / 2
+    return ops.abs(ops.reshape(y_true, (-1,)) - middle)
 
 
 @keras.saving.register_keras_serializable(package="q1net")
 class LevelCrossentropy(keras.losses.Loss):
-    """Cross-entropy of the levels 1-100 as classes. ``y_true`` float [N] levels, ``y_pred`` float [N, 100]."""
+    """Cross-entropy of equal parts of the levels 1-100 as classes. ``y_true`` float [N] levels, ``y_pred`` [N, C]."""
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """Loss of each sample, [N]."""
-        return ops.sparse_categorical_crossentropy(ops.cast(ops.reshape(y_true, (-1,)), "int32") - 1, y_pred)
+        place = ops.cast(ops.reshape(y_true, (-1,)), "int32") - 1
+        return ops.sparse_categorical_crossentropy(place * y_pred.shape[-1] // int(MAX_QUALITY), y_pred)
 
 
 @keras.saving.register_keras_serializable(package="q1net")

@@ -57,8 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
         dest="weights",
         action="append",
         metavar="NAME",
-        help=f"variant, or a .keras file ({CLEAN_WEIGHTS}; of combined, {ROBUST_WEIGHTS}); table2 takes several, each "
-        "with its flag (all packaged ones)",
+        help=f"variant, or a .keras file ({CLEAN_WEIGHTS}; of combined, {ROBUST_WEIGHTS}); table2, table3 and "
+        "figure4 take several, each with its flag (all packaged ones)",
     )
     parser.add_argument("--fusion", choices=list(FUSIONS), help="how patches become one estimate (the weights' best)")
     parser.add_argument("--threshold", type=float, help="confidence a patch must exceed, 0-100 (the weights' own)")
@@ -100,7 +100,7 @@ def run(argv: list[str]) -> int:
         study, candidates = STUDIES[config.study], read_candidates(config)
         statistics = evaluate(config, candidates, options)
         if study.compares_costs:
-            statistics = add_costs(statistics, candidates)
+            statistics = add_costs(statistics, candidates, study.expected)
         rendered = study.render(statistics)
         for name, content in rendered.files.items():
             storage.write_bytes(storage.join(config.output, name), content)

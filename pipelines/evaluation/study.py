@@ -39,6 +39,11 @@ def levels_alone(levels: Sequence[int], _conditions: Sequence[str]) -> Sequence[
     return levels
 
 
+def as_given(settings: EstimatorSettings, _weights: WeightsFile) -> Sequence[EstimatorSettings]:
+    """Weights are evaluated once, as the command line says."""
+    return [settings]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """One study. Its functions are plain ones; pipelines.evaluation.pipeline runs them.
@@ -60,6 +65,8 @@ class Study:
         sizes: numbers of patches per image that are compared; empty: the one of --patches.
         compares_weights: takes several weights, by default all that are packaged.
         compares_costs: time and parameters of each evaluation are measured where the command runs.
+        expected: variants that have a row in its table, with weights or without.
+        settings_of: settings and weights -> those under which these weights are evaluated, once or several times.
     """
 
     name: str
@@ -78,3 +85,5 @@ class Study:
     sizes: tuple[int, ...] = ()
     compares_weights: bool = False
     compares_costs: bool = False
+    expected: tuple[str, ...] = ()
+    settings_of: Callable[[EstimatorSettings, WeightsFile], Sequence[EstimatorSettings]] = as_given

@@ -35,8 +35,13 @@ def read_quality(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
 
 
 def read_levels(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
-    """Outputs [N, 100] of a classifier, probabilities of the levels 1-100: the likeliest one, and how likely it is."""
-    return (np.argmax(outputs, axis=1) + 1).astype(np.float32), MAX_QUALITY * outputs.max(axis=1)
+    """Outputs [N, C] of a classifier, probabilities of C equal parts of the levels 1-100.
+
+    The middle of the likeliest part, and how likely it is; of 100 parts that is a level.
+    """
+    levels = MAX_QUALITY / outputs.shape[1]
+    middle = np.argmax(outputs, axis=1) * levels + (levels + 1) / 2
+    return middle.astype(np.float32), MAX_QUALITY * outputs.max(axis=1)
 
 
 def read_maps(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
@@ -91,6 +96,13 @@ def q1net(k: int = 8, alpha: int = 2, bottlenecks: bool = True) -> Architecture:
     return Architecture("q1net_core.network.q1net:build_q1net", {"k": k, "alpha": alpha, "bottlenecks": bottlenecks})
 
 
+def classifier(classes: int) -> Variant:
+    """A Q1Net that tells so many equal parts of the levels apart."""
+    network = q1net(alpha=classes)
+    architecture = replace(network, parameters={**network.parameters, "classes": True})
+    return Variant(architecture, read_outputs=read_levels, loss="level cross-entropy")
+
+
 def regressor(builder: str, size: int, published: str) -> Variant:
     """A network that sees one window from the middle of an image and gives one number, as in Table 2 of BMVC 2021."""
     architecture = Architecture(f"q1net_core.network.{builder}")
@@ -103,7 +115,9 @@ VARIANTS = {
     "q1net-k12": Variant(q1net(k=12)),
     "q1net-no-bottleneck": Variant(q1net(bottlenecks=False)),
     "q1net-regressor": Variant(q1net(alpha=1), read_outputs=read_quality, loss="absolute error"),
-    "q1net-classifier": Variant(q1net(alpha=100), read_outputs=read_levels, loss="level cross-entropy"),
+    "q1net-classifier-2": classifier(2),
+    "q1net-classifier-10": classifier(10),
+    "q1net-classifier": classifier(100),
     "mobilenet-v2": regressor("mobilenet_v2:build_mobilenet_v2", 224, "MobileNetV2"),
     "efficientnet-b0": regressor("efficientnet:build_efficientnet_b0", 256, "EfficientNet"),
     "shufflenet": regressor("shufflenet:build_shufflenet", 224, "ShuffleNet"),
