@@ -8,7 +8,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from pipelines import text
+from pipelines import text, video
 from pipelines.audit.table import Row, to_row
 from pipelines.inputs import list_inputs
 from pipelines.runtime.quiet import start_quietly
@@ -18,10 +18,10 @@ from q1net_core.arrays import UInt8Array
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import choose_grid, estimate_image, load_network
 from q1net_core.images.decode import decode
-from q1net_core.network.predictor import needs_keras
+from q1net_core.network.predictor import Predictor, needs_keras
 from q1net_core.overlay import PatchView, draw_gallery, draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
-from q1net_core.records import ImageRecord, Status
+from q1net_core.records import ImageRecord, ListedImage, Status
 from q1net_core.sampling import PATCHES
 from q1net_core.settings import EstimatorSettings, PinnedWeights
 
@@ -35,6 +35,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON object per line, the columns of the audit table")
     parser.add_argument("--overlay", metavar="OUT.png", help="of a single image, also draw the patches over it")
     parser.add_argument("--gallery", metavar="OUT.png", help="of a single image, also draw the patches by confidence")
+    parser.add_argument(
+        "--frames", type=int, metavar="N", help="of video files: judge up to N key frames, with weights for their codec"
+    )
     add_settings(parser)
     return parser
 
@@ -120,6 +123,20 @@ def to_line(row: Row) -> str:
     return f"{row['uri']}: {row['verdict']}, quality {text.number(row['quality'])} ({source}{header})"
 
 
+def judge_videos(options: argparse.Namespace, listed: list[ListedImage], settings: EstimatorSettings) -> int:
+    """Print what the network says of the key frames of each video file; returns how many files have no answer."""
+    if options.frames < 1 or options.overlay or options.gallery:
+        raise ConfigError(f"--frames is {options.frames}; expected at least 1, without --overlay and --gallery")
+    weights, rule = video.read_video_weights(settings)
+    start_quietly()
+    model, failures = Predictor(weights), 0
+    for file in listed:
+        for row in video.judge_video(file, model, weights, rule, settings, options.frames):
+            failures += row["status"] is not Status.OK
+            print(json.dumps(row) if options.json else video.to_line(row), flush=True)
+    return failures
+
+
 def run(argv: list[str]) -> int:
     """The command; exit status 0 only if every image was decoded."""
     options = parse(argv)
@@ -127,6 +144,8 @@ def run(argv: list[str]) -> int:
     try:
         settings = take_settings(vars(options))
         listed = list(list_inputs(options.images))
+        if options.frames is not None:
+            return 1 if judge_videos(options, listed, settings) else 0
         files = settings.read_weights()
         weights = settings.pin_all(files)
         check_pictures(options, len(listed), settings, weights)

@@ -35,7 +35,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--output", required=True, type=Path, metavar="DIR", help="checkpoint, weights, curves; resumes from here"
     )
     parser.add_argument(
-        "--preset", choices=sorted(PRESETS), help="recipe (default: cpu; of networks that see a window, window)"
+        "--preset",
+        choices=sorted(PRESETS),
+        help="recipe (default: cpu; of networks that see a window, window; of those for frames, video)",
     )
     parser.add_argument("--variant", help="architecture, as in the table of variants (default: the preset's)")
     parser.add_argument(

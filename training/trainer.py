@@ -102,8 +102,8 @@ def new_model(config: TrainConfig) -> keras.Model:
         optimizer=make_optimizer(
             config.optimizer, config.learning_rate, config.warmup_steps, config.steps, config.ema_momentum
         ),
-        loss=make_loss(variant.loss, config.confidence_weight),
-        metrics=make_metrics(variant.loss),
+        loss=make_loss(variant.loss, config.confidence_weight, variant.largest),
+        metrics=make_metrics(variant.loss, variant.largest),
     )
     return model
 
@@ -149,6 +149,13 @@ def calibrate_weights(weights: str, data: Data, alterations: Sequence[str] = ())
     write_card(replace(card, fusions=describe_rules(rules), calibration=sampled), weights)
 
 
+def describe_scale(variant: Variant) -> dict[str, Any]:
+    """What a card says of levels that are no JPEG quality: what they are called, the largest, the side of a patch."""
+    if variant.codec == "jpeg":
+        return {}
+    return {"scale": variant.scale, "largest_level": variant.largest, "patch": variant.input.size}
+
+
 def describe_origin(config: TrainConfig, data: Data, folder: Path) -> Card:
     """What the card of this training's weights says of their origin: pictures, codec, the weights it started from.
 
@@ -175,6 +182,7 @@ def describe_origin(config: TrainConfig, data: Data, folder: Path) -> Card:
         codec_versions=provenance.codec_versions,
         pictures=provenance.pictures,
         start_sha256=None if start is None else read_weights(start, codecs=None).sha256,
+        more=describe_scale(VARIANTS[config.variant]),
     )
     stored.write_text(card.to_json())
     return card

@@ -42,7 +42,7 @@ def read_candidates(config: EvaluateConfig) -> list[Candidate]:
         settings = EstimatorSettings(
             source, config.fusion, config.threshold, config.patches, estimators=wanted, cascade=cascade
         )
-        weights = read_weights(source)
+        weights = read_weights(source, STUDIES[config.study].codecs)
         kind = weights.network.input
         if STUDIES[config.study].sizes and kind != PATCHES:
             raise ConfigError(f"{config.study} is about the number of patches; {weights.variant} sees a {kind.sampler}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.evaluation.render import Rendered, Row
 from pipelines.evaluation.steps import Make, Measure, Sample, sample_as_audit
-from q1net_core.network.weights import WeightsFile
+from q1net_core.network.weights import LIBJPEG_CODECS, WeightsFile
 from q1net_core.sampling import PATCHES, InputKind
 from q1net_core.settings import EstimatorSettings, PinnedWeights
 
@@ -66,6 +66,7 @@ class Study:
         compares_weights: takes several weights, by default all that are packaged.
         compares_costs: time and parameters of each evaluation are measured where the command runs.
         expected: variants that have a row in its table, with weights or without.
+        codecs: names in CODECS; weights that estimate the levels of another are refused.
         settings_of: settings and weights -> those under which these weights are evaluated, once or several times.
     """
 
@@ -86,4 +87,5 @@ class Study:
     compares_weights: bool = False
     compares_costs: bool = False
     expected: tuple[str, ...] = ()
+    codecs: tuple[str, ...] = LIBJPEG_CODECS
     settings_of: Callable[[EstimatorSettings, WeightsFile], Sequence[EstimatorSettings]] = as_given

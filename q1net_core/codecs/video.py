@@ -1,12 +1,14 @@
-"""Pixels + CRF -> pixels as one intra frame of H.264 or HEVC leaves them; needs PyAV, the extra ``video``.
+"""Pixels + CRF or QP -> pixels as one intra frame of H.264 or HEVC leaves them; needs PyAV, the extra ``video``.
 
 Layer: numpy, and PyAV when a function is called; no keras, no beam, no pyarrow.
 
 PyAV's wheels contain FFmpeg with x264 and x265, which are GPL: see NOTICE.
 """
 
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from types import ModuleType
 
 import numpy as np
@@ -16,10 +18,14 @@ from q1net_core.errors import ConfigError
 
 # Constant rate factors, the worst first.
 CRF = range(51, -1, -1)
+# Constant quantizers, the worst first; x264 takes 0 for lossless.
+QP = range(51, 0, -1)
 # x265 gives a smaller picture smaller coding units, which it then refuses for long ones; 4:2:0 halves both sides.
 LEAST_SIDE = 64
 # What x264 takes; x265 as well, for one limit.
 MAX_VIDEO_SIDE = 16_384
+# FFmpeg's FF_QP2LAMBDA.
+LAMBDA = 118
 # One thread, and no word on stderr: images are compressed side by side.
 X265_PARAMS = "log-level=error:pools=none:frame-threads=1"
 
@@ -46,16 +52,47 @@ def pad(pixels: UInt8Array) -> UInt8Array:
     return np.ascontiguousarray(np.pad(pixels, [*margins, (0, 0)], "edge"))
 
 
-def compress_video(pixels: UInt8Array, level: int, encoder: str, decoder: str, options: dict[str, str]) -> UInt8Array:
-    """Pixels uint8 [H, W, 3] -> the same picture as one intra frame at CRF ``level``: 8 bits, 4:2:0.
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """An encoder and its decoder, by their names in FFmpeg; ``options`` of a level, ``constant_qp`` or not."""
+
+    encoder: str
+    decoder: str
+    options: Callable[[int], dict[str, str]]
+    constant_qp: bool = False
+
+
+ENCODERS = {
+    "h264": Encoder("libx264", "h264", lambda crf: {"crf": str(crf)}),
+    "hevc": Encoder("libx265", "hevc", lambda crf: {"crf": str(crf), "x265-params": X265_PARAMS}),
+    # The same quantizer for all blocks of the frame; encoders take less than what they are told for intra frames.
+    "h264-qp": Encoder("libx264", "h264", lambda qp: {"qp": str(qp), "x264-params": "ipratio=1"}, True),
+    "hevc-qp": Encoder("libx265", "hevc", lambda qp: {"x265-params": f"{X265_PARAMS}:qp={qp}:ipratio=1"}, True),
+}
+
+
+def compress_video(pixels: UInt8Array, level: int, codec: str) -> UInt8Array:
+    """Pixels uint8 [H, W, 3] -> the same picture after ``compress_with_qp``, whose arguments these are."""
+    return compress_with_qp(pixels, level, codec)[0]
+
+
+def compress_with_qp(pixels: UInt8Array, level: int, codec: str) -> tuple[UInt8Array, int]:
+    """Pixels uint8 [H, W, 3] -> the same picture as one intra frame, 8 bits, 4:2:0; and the frame's mean quantizer.
 
     Colours as most videos have them, BT.709 in limited range, converted with exact rounding.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        level: CRF, or QP.
+        codec: a name in ENCODERS.
 
     Raises:
         ConfigError: PyAV is not installed.
     """
     av = import_av()
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+    names = ENCODERS[codec]
 
     height, width = pixels.shape[:2]
     exact = (
@@ -69,17 +106,15 @@ def compress_video(pixels: UInt8Array, level: int, encoder: str, decoder: str, o
     frame = av.VideoFrame.from_ndarray(pad(pixels), "rgb24").reformat(
         format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, **colours
     )
-    writer = av.CodecContext.create(encoder, "w")
+    writer = av.CodecContext.create(names.encoder, "w")
     writer.width, writer.height, writer.pix_fmt, writer.time_base = frame.width, frame.height, "yuv420p", Fraction(1)
-    writer.thread_count, writer.options = 1, {"crf": str(level)} | options
+    writer.thread_count, writer.options = 1, names.options(level)
     packets = [*writer.encode(frame), *writer.encode(None)]
-    reader = av.CodecContext.create(decoder, "r")
+    reader = av.CodecContext.create(names.decoder, "r")
     (decoded,) = [frame for packet in [*packets, None] for frame in reader.decode(packet)]
     pictures = decoded.reformat(
         format="rgb24", src_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG, **colours
     )
-    return np.ascontiguousarray(pictures.to_ndarray()[:height, :width])
-
-
-compress_h264 = partial(compress_video, encoder="libx264", decoder="h264", options={})
-compress_hevc = partial(compress_video, encoder="libx265", decoder="hevc", options={"x265-params": X265_PARAMS})
+    # FFmpeg hands on what the encoder says, in 118ths of a quantizer, as the first number of this.
+    (quality,) = struct.unpack_from("<I", bytes(packets[0].get_sidedata("quality_stats")))
+    return np.ascontiguousarray(pictures.to_ndarray()[:height, :width]), round(quality / LAMBDA)

@@ -1,6 +1,6 @@
 """The studies of `q1net evaluate`: each has a module, and a name in the line below."""
 
-from pipelines.evaluation.studies import ablations, comparison, confusions, levels, photoshop, stress
+from pipelines.evaluation.studies import ablations, comparison, confusions, levels, photoshop, stress, video
 
 # By name; the first is the default.
 STUDIES = {
@@ -13,5 +13,6 @@ STUDIES = {
         confusions.STUDY,
         photoshop.STUDY,
         stress.STUDY,
+        *video.VIDEO_STUDIES,
     )
 }

@@ -9,9 +9,18 @@ import keras
 import numpy as np
 import pytest
 
-from q1net_core.network.variants import VARIANTS, Architecture, Variant, read_confidence, read_levels, read_quality
+from q1net_core.codecs.table import CODECS
+from q1net_core.network.variants import (
+    VARIANTS,
+    Architecture,
+    Variant,
+    read_confidence,
+    read_crf,
+    read_levels,
+    read_quality,
+)
 from q1net_core.network.weights import PACKAGED, packaged_file
-from q1net_core.sampling import PATCHES
+from q1net_core.sampling import PATCHES, macroblocks
 from training.losses import LOSSES
 
 
@@ -37,7 +46,11 @@ def test_a_variant_is_plain_data(name: str) -> None:
     assert pickle.loads(pickle.dumps(variant)) == variant
     assert variant.loss in LOSSES
     assert variant.training_size == (variant.trained_on or variant.input.size)
-    if name.startswith("q1net"):
+    assert CODECS[variant.codec].levels
+    if variant.codec != "jpeg":
+        assert (variant.largest, variant.read_outputs) == (max(CODECS[variant.codec].levels), read_crf)
+        assert variant.input == macroblocks(variant.architecture.parameters["patch"])
+    elif name.startswith("q1net"):
         assert variant.input == PATCHES
         parameters = variant.architecture.parameters
         reader = (
