@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from datetime import datetime
 from io import BytesIO
 
@@ -123,6 +124,11 @@ def to_line(row: Row) -> str:
     return f"{row['uri']}: {row['verdict']}, quality {text.number(row['quality'])} ({source}{header})"
 
 
+def tell_time(seconds: float, images: int) -> None:
+    """Say on stderr how long all images took, the loading of the networks with the first included."""
+    print(f"{images} {'image' if images == 1 else 'images'} in {seconds:.2f} s", file=sys.stderr)
+
+
 def judge_videos(options: argparse.Namespace, listed: list[ListedImage], settings: EstimatorSettings) -> int:
     """Print what the network says of the key frames of each video file; returns how many files have no answer."""
     if options.frames < 1 or options.overlay or options.gallery:
@@ -151,11 +157,13 @@ def run(argv: list[str]) -> int:
         check_pictures(options, len(listed), settings, weights)
         if any(map(needs_keras, files.values())):
             start_quietly()
+        begun = time.perf_counter()
         for image in listed:
             record = estimate_image(image, settings, weights)
             row = to_row(record)
             failures += record.status is not Status.OK
             print(json.dumps(row, default=datetime.isoformat) if options.json else to_line(row), flush=True)
+        tell_time(time.perf_counter() - begun, len(listed))
         if (options.overlay or options.gallery) and not failures:
             write_pictures(options, record, settings, weights)
     except (ConfigError, WeightsError) as error:

@@ -68,4 +68,4 @@ def test_the_papers_rule_is_used_whatever_is_best(write: Callable[..., str]) -> 
 
 def test_published_figures_are_the_papers() -> None:
     totals = [round(sum(column), 2) for column in list(zip(*(row[1:5] for row in ROWS), strict=True))]
-    assert totals == [6.78, 18.04, 104, 1_275_000]
+    assert totals == [6.66, 17.43, 104, 1_275_000]
