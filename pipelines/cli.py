@@ -3,17 +3,20 @@
 import sys
 from importlib import import_module
 
+from pipelines.runtime.allocator import keep_freed_memory
 from pipelines.runtime.quiet import drop_beam_notices, end_process
 from q1net_core import __version__
 
 # Each value is a module with ``run(argv) -> exit status``; imported only when asked for, since Beam takes seconds.
 COMMANDS = {
     "audit": ("pipelines.audit.command", "estimate the quality of every image of a corpus, into a Parquet run"),
-    "report": ("pipelines.report.command", "write an HTML page about a run"),
+    "report": ("pipelines.audit.report.command", "write an HTML page about a run"),
+    "runs": ("pipelines.runs", "list the runs of an output, committed or not"),
     "predict": ("pipelines.predict", "estimate the quality of a few images"),
     "export": ("pipelines.export", "write a variant as TFLite, ONNX or SavedModel"),
     "evaluate": ("pipelines.evaluation.command", "measure the error on lossless images, compressed at every level"),
     "shards": ("pipelines.shards.command", "cut training shards from lossless images, compressed at every level"),
+    "doctor": ("pipelines.doctor.command", "check whether a run can start here, and say what to do if not"),
     "train": ("training.__main__", "train a network, on shards or on lossless images"),
 }
 
@@ -28,6 +31,7 @@ USAGE = "\n".join(
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    keep_freed_memory()
     drop_beam_notices()
     arguments = sys.argv[1:] if argv is None else argv
     if arguments in (["-h"], ["--help"]):

@@ -20,9 +20,10 @@ from q1net_core.codecs.positions import draw_position
 from q1net_core.codecs.tiles import compress_tiles, cut_inner, cut_tiles
 from q1net_core.errors import ConfigError
 from q1net_core.images.decode import decode
+from q1net_core.listing import list_images
 from q1net_core.records import Float32Array, UInt8Array
 from q1net_core.sampling import PATCHES, InputKind, sample
-from q1net_core.storage import list_images, read_bytes
+from q1net_core.storage import read_bytes
 from training.alterations import ALTERATIONS, TILE, UNIT, alter_group, draw_large_tile, spread_large_tiles
 from training.config import TrainConfig
 from training.data.provenance import Provenance, describe_files
