@@ -14,7 +14,9 @@ from q1net_core.network.weights import Card, write_weights
 
 def write_clip(path: Path, pictures: list[UInt8Array], encoder: str = "libx264", crf: int = 30, every: int = 2) -> Path:
     """Pictures of one even size as a video of 4 frames a second, every second one a key frame."""
-    options = {"crf": str(crf)} | ({"x265-params": "log-level=error"} if encoder == "libx265" else {})
+    # Without key frames at changes of the scene.
+    own = {"libx264": {"sc_threshold": "0"}, "libx265": {"x265-params": "log-level=error:scenecut=0"}}
+    options = {"crf": str(crf)} | own[encoder]
     with av.open(path, "w") as file:
         stream = file.add_stream(encoder, rate=Fraction(4), options=options)
         stream.height, stream.width = pictures[0].shape[:2]
