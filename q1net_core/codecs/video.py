@@ -6,10 +6,11 @@ PyAV's wheels contain FFmpeg with x264 and x265, which are GPL: see NOTICE.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,71 @@ def pad(pixels: UInt8Array) -> UInt8Array:
     return np.ascontiguousarray(np.pad(pixels, [*margins, (0, 0)], "edge"))
 
 
+def encode_packets(pixels: UInt8Array, encoder: str, options: dict[str, str]) -> Sequence[Any]:
+    """Pixels uint8 [H, W, 3] -> the packets of one intra frame, 8 bits, 4:2:0, padded as ``pad`` does.
+
+    Colours as most videos have them, BT.709 in limited range, converted with exact rounding.
+
+    Raises:
+        ConfigError: PyAV is not installed.
+    """
+    av = import_av()
+    from av.video.reformatter import ColorRange, Colorspace
+
+    frame = av.VideoFrame.from_ndarray(pad(pixels), "rgb24").reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, **exact_colours()
+    )
+    writer = av.CodecContext.create(encoder, "w")
+    writer.width, writer.height, writer.pix_fmt, writer.time_base = frame.width, frame.height, "yuv420p", Fraction(1)
+    writer.thread_count, writer.options = 1, options
+    return [*writer.encode(frame), *writer.encode(None)]
+
+
+def encode_frame(pixels: UInt8Array, level: int, encoder: str, options: dict[str, str]) -> bytes:
+    """Pixels uint8 [H, W, 3] -> the bytes of one intra frame at CRF ``level``, see ``encode_packets``."""
+    return join(encode_packets(pixels, encoder, {"crf": str(level)} | options))
+
+
+def join(packets: Sequence[Any]) -> bytes:
+    """The bytes of all packets."""
+    return b"".join(bytes(packet) for packet in packets)
+
+
+def decode_frame(encoded: bytes, decoder: str, max_pixels: int | None = None) -> UInt8Array:
+    """The bytes of one intra frame -> pixels uint8 [H, W, 3], still padded.
+
+    Raises:
+        ConfigError: PyAV is not installed.
+        ValueError: the bytes are not one frame, or one of more than ``max_pixels``.
+    """
+    av = import_av()
+    from av.video.reformatter import ColorRange, Colorspace
+
+    reader = av.CodecContext.create(decoder, "r")
+    reader.thread_count, reader.options = 1, {"max_pixels": str(max_pixels)} if max_pixels else {}
+    frames = [frame for packet in (av.Packet(encoded), None) for frame in reader.decode(packet)]
+    if len(frames) != 1:
+        raise ValueError(f"{len(frames)} frames, expected 1")
+    pictures = frames[0].reformat(
+        format="rgb24", src_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG, **exact_colours()
+    )
+    return np.ascontiguousarray(pictures.to_ndarray())
+
+
+def exact_colours() -> dict[str, Any]:
+    """How FFmpeg converts colours: to the same pixels on every machine."""
+    from av.video.reformatter import Interpolation
+
+    exact = (
+        Interpolation.BICUBIC
+        | Interpolation.ACCURATE_RND
+        | Interpolation.BITEXACT
+        | Interpolation.FULL_CHR_H_INP
+        | Interpolation.FULL_CHR_H_INT
+    )
+    return {"interpolation": exact, "threads": 1}
+
+
 @dataclass(frozen=True, slots=True)
 class Encoder:
     """An encoder and its decoder, by their names in FFmpeg; ``options`` of a level, ``constant_qp`` or not."""
@@ -71,15 +137,8 @@ ENCODERS = {
 }
 
 
-def compress_video(pixels: UInt8Array, level: int, codec: str) -> UInt8Array:
-    """Pixels uint8 [H, W, 3] -> the same picture after ``compress_with_qp``, whose arguments these are."""
-    return compress_with_qp(pixels, level, codec)[0]
-
-
 def compress_with_qp(pixels: UInt8Array, level: int, codec: str) -> tuple[UInt8Array, int]:
-    """Pixels uint8 [H, W, 3] -> the same picture as one intra frame, 8 bits, 4:2:0; and the frame's mean quantizer.
-
-    Colours as most videos have them, BT.709 in limited range, converted with exact rounding.
+    """Pixels uint8 [H, W, 3] -> the same picture as one intra frame, see ``encode_packets``; its mean quantizer.
 
     Args:
         pixels: uint8 [H, W, 3].
@@ -89,32 +148,14 @@ def compress_with_qp(pixels: UInt8Array, level: int, codec: str) -> tuple[UInt8A
     Raises:
         ConfigError: PyAV is not installed.
     """
-    av = import_av()
-    from av.video.reformatter import ColorRange, Colorspace, Interpolation
-
-    names = ENCODERS[codec]
-
-    height, width = pixels.shape[:2]
-    exact = (
-        Interpolation.BICUBIC
-        | Interpolation.ACCURATE_RND
-        | Interpolation.BITEXACT
-        | Interpolation.FULL_CHR_H_INP
-        | Interpolation.FULL_CHR_H_INT
-    )
-    colours = {"interpolation": exact, "threads": 1}
-    frame = av.VideoFrame.from_ndarray(pad(pixels), "rgb24").reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, **colours
-    )
-    writer = av.CodecContext.create(names.encoder, "w")
-    writer.width, writer.height, writer.pix_fmt, writer.time_base = frame.width, frame.height, "yuv420p", Fraction(1)
-    writer.thread_count, writer.options = 1, names.options(level)
-    packets = [*writer.encode(frame), *writer.encode(None)]
-    reader = av.CodecContext.create(names.decoder, "r")
-    (decoded,) = [frame for packet in [*packets, None] for frame in reader.decode(packet)]
-    pictures = decoded.reformat(
-        format="rgb24", src_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG, **colours
-    )
+    names, (height, width) = ENCODERS[codec], pixels.shape[:2]
+    packets = encode_packets(pixels, names.encoder, names.options(level))
     # FFmpeg hands on what the encoder says, in 118ths of a quantizer, as the first number of this.
     (quality,) = struct.unpack_from("<I", bytes(packets[0].get_sidedata("quality_stats")))
-    return np.ascontiguousarray(pictures.to_ndarray()[:height, :width]), round(quality / LAMBDA)
+    decoded = decode_frame(join(packets), names.decoder)[:height, :width]
+    return np.ascontiguousarray(decoded), round(quality / LAMBDA)
+
+
+def compress_video(pixels: UInt8Array, level: int, codec: str) -> UInt8Array:
+    """Pixels uint8 [H, W, 3] -> the same picture after ``compress_with_qp``, whose arguments these are."""
+    return compress_with_qp(pixels, level, codec)[0]
