@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from q1net_core.arrays import UInt8Array
-from q1net_core.codecs.video import import_av
+from q1net_core.codecs.video import import_av, to_pixels
 from q1net_core.errors import ImageError
 from q1net_core.patches import spread_evenly
 from q1net_core.records import Status
@@ -31,20 +29,6 @@ def decode_key_frames(file: Any) -> Iterator[Any]:
     stream = file.streams.video[0]
     stream.codec_context.skip_frame = "NONKEY"
     return iter(file.decode(stream))
-
-
-def to_pixels(frame: Any) -> UInt8Array:
-    """A decoded frame -> pixels uint8 [H, W, 3]."""
-    from av.video.reformatter import ColorRange, Colorspace
-
-    known = {colourspace.value for colourspace in Colorspace}
-    unsaid = frame.colorspace not in known or frame.colorspace == 2
-    picture = frame.reformat(
-        format="rgb24",
-        src_colorspace=Colorspace.ITU709 if unsaid else frame.colorspace,
-        src_color_range=frame.color_range or ColorRange.MPEG,
-    )
-    return np.ascontiguousarray(picture.to_ndarray())
 
 
 def read_key_frames(content: bytes, count: int) -> tuple[str, list[KeyFrame]]:

@@ -159,3 +159,17 @@ def compress_with_qp(pixels: UInt8Array, level: int, codec: str) -> tuple[UInt8A
 def compress_video(pixels: UInt8Array, level: int, codec: str) -> UInt8Array:
     """Pixels uint8 [H, W, 3] -> the same picture after ``compress_with_qp``, whose arguments these are."""
     return compress_with_qp(pixels, level, codec)[0]
+
+
+def to_pixels(frame: Any) -> UInt8Array:
+    """A decoded frame of any video -> pixels uint8 [H, W, 3]; BT.709 in limited range where it does not say more."""
+    from av.video.reformatter import ColorRange, Colorspace
+
+    known = {colourspace.value for colourspace in Colorspace}
+    unsaid = frame.colorspace not in known or frame.colorspace == 2
+    picture = frame.reformat(
+        format="rgb24",
+        src_colorspace=Colorspace.ITU709 if unsaid else frame.colorspace,
+        src_color_range=frame.color_range or ColorRange.MPEG,
+    )
+    return np.ascontiguousarray(picture.to_ndarray())
