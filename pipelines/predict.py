@@ -12,8 +12,9 @@ from PIL import Image
 from pipelines import text, video
 from pipelines.audit.table import Row, to_row
 from pipelines.inputs import list_inputs
+from pipelines.inputs.archives import read_input
 from pipelines.runtime.quiet import start_quietly
-from pipelines.settings import add_settings, take_settings
+from pipelines.settings import add_exclude, add_settings, take_settings
 from q1net_core import storage
 from q1net_core.arrays import UInt8Array
 from q1net_core.errors import ConfigError, WeightsError
@@ -32,13 +33,16 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="q1net predict", description="Estimate the quality of a few images.", allow_abbrev=False
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder or glob; local, gs://, s3://, ...")
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="file, folder, glob, archive or URL; local, gs://, s3://, ..."
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line, the columns of the audit table")
     parser.add_argument("--overlay", metavar="OUT.png", help="of a single image, also draw the patches over it")
     parser.add_argument("--gallery", metavar="OUT.png", help="of a single image, also draw the patches by confidence")
     parser.add_argument(
         "--frames", type=int, metavar="N", help="of video files: judge up to N key frames, with weights for their codec"
     )
+    add_exclude(parser)
     add_settings(parser)
     return parser
 
@@ -71,7 +75,7 @@ def write_pictures(
 ) -> None:
     """Draw the patches that a record was made from, as --overlay and --gallery say."""
     pinned = weights[settings.weights_for(accepted=record.lattice.quality is not None) or ""]
-    pixels = decode(storage.read_bytes(record.image.uri, settings.max_bytes), settings.limits).pixels
+    pixels = decode(read_input(record.image, settings.max_bytes), settings.limits).pixels
     height, width = pixels.shape[:2]
     grid = choose_grid(record.lattice.grid, height, width)
     patches = sample_patches(pixels, settings.patches, grid)
@@ -149,7 +153,7 @@ def run(argv: list[str]) -> int:
     failures = 0
     try:
         settings = take_settings(vars(options))
-        listed = list(list_inputs(options.images))
+        listed = list(list_inputs(options.images, options.exclude))
         if options.frames is not None:
             return 1 if judge_videos(options, listed, settings) else 0
         files = settings.read_weights()
@@ -159,7 +163,7 @@ def run(argv: list[str]) -> int:
             start_quietly()
         begun = time.perf_counter()
         for image in listed:
-            record = estimate_image(image, settings, weights)
+            record = estimate_image(image, settings, weights, read=read_input)
             row = to_row(record)
             failures += record.status is not Status.OK
             print(json.dumps(row, default=datetime.isoformat) if options.json else to_line(row), flush=True)
