@@ -27,7 +27,7 @@ def time_estimate(weights: WeightsFile, settings: EstimatorSettings) -> float:
     """
     model, pinned, kind = Predictor(weights), settings.pin("timed", weights), weights.network.input
     side = kind.size or TIMED_SIDE
-    shape = (kind.most(settings.patches), side, side, 3)
+    shape = (kind.most(settings.most_patches), side, side, 3)
     patches = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     batch = [ImagePatches(ListedImage("timed"), ImageInfo(), LatticeEstimate(), patches)]
     seconds = []
