@@ -33,6 +33,7 @@ FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 HEAVY = FRAMEWORKS | {"apache_beam", "pyarrow"}
 COMMANDS = (
     "pipelines.audit.command",
+    "pipelines.doctor.command",
     "pipelines.evaluation.command",
     "pipelines.export",
     "pipelines.predict",
