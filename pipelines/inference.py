@@ -45,7 +45,7 @@ class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
 
         weights = read_pinned(self.weights, self.sha256)
         if needs_keras(weights, self.accelerator):
-            share_accelerator()
+            prepare_device()
         return Predictor(weights, ACCELERATOR_IMAGES_PER_BATCH if self.accelerator else 1)
 
     def run_inference(
@@ -71,12 +71,17 @@ class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
         return counters.NAMESPACE
 
 
-def share_accelerator() -> None:
-    """Let several worker processes use one accelerator: TensorFlow takes memory as needed instead of all of it."""
+def prepare_device() -> None:
+    """Let several worker processes use one accelerator, each with memory as it needs it, and compute in float32.
+
+    TensorFlow would take all of the memory, and round factors to ten bits (TF32): what that does to estimates was not
+    measured.
+    """
     import keras
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
+        tf.config.experimental.enable_tensor_float_32_execution(False)
         for device in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(device, True)

@@ -22,7 +22,7 @@ class Bounds:
     width: float
 
 
-BOUNDS = Bounds(agreement=2.0, width=6.0)
+BOUNDS = Bounds(agreement=2.0, width=10.0)
 
 
 def find_stop(estimate: Estimate, lattice: LatticeEstimate, bounds: Bounds = BOUNDS) -> Stop | None:

@@ -75,6 +75,14 @@ def test_batches_are_small_on_cpus_and_large_on_accelerators(handler: Q1NetHandl
     assert large.batch_elements_kwargs()["max_batch_size"] == ACCELERATOR_IMAGES_PER_BATCH > IMAGES_PER_BATCH
 
 
+def test_accelerators_compute_in_float32(handler: Q1NetHandler) -> None:
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    Q1NetHandler(handler.weights, handler.sha256, accelerator=True).load_model()
+    assert tf.config.experimental.tensor_float_32_execution_enabled() is False
+
+
 def test_an_empty_batch_gives_nothing(handler: Q1NetHandler, model: PatchModel) -> None:
     assert list(handler.run_inference([], model)) == []
     assert handler.get_num_bytes([]) == 0
