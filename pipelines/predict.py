@@ -11,8 +11,9 @@ from PIL import Image
 from pipelines import text
 from pipelines.audit.table import Row, to_row
 from pipelines.inputs import list_inputs
+from pipelines.inputs.archives import read_input
 from pipelines.runtime.quiet import start_quietly
-from pipelines.settings import add_settings, take_settings
+from pipelines.settings import add_exclude, add_settings, take_settings
 from q1net_core import storage
 from q1net_core.arrays import UInt8Array
 from q1net_core.errors import ConfigError, WeightsError
@@ -31,10 +32,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="q1net predict", description="Estimate the quality of a few images.", allow_abbrev=False
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder or glob; local, gs://, s3://, ...")
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="file, folder, glob, archive or URL; local, gs://, s3://, ..."
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line, the columns of the audit table")
     parser.add_argument("--overlay", metavar="OUT.png", help="of a single image, also draw the patches over it")
     parser.add_argument("--gallery", metavar="OUT.png", help="of a single image, also draw the patches by confidence")
+    add_exclude(parser)
     add_settings(parser)
     return parser
 
@@ -67,7 +71,7 @@ def write_pictures(
 ) -> None:
     """Draw the patches that a record was made from, as --overlay and --gallery say."""
     pinned = weights[settings.weights_for(accepted=record.lattice.quality is not None) or ""]
-    pixels = decode(storage.read_bytes(record.image.uri, settings.max_bytes), settings.limits).pixels
+    pixels = decode(read_input(record.image, settings.max_bytes), settings.limits).pixels
     height, width = pixels.shape[:2]
     grid = choose_grid(record.lattice.grid, height, width)
     looked = record.network.patches if record.network else 0
@@ -127,14 +131,14 @@ def run(argv: list[str]) -> int:
     failures = 0
     try:
         settings = take_settings(vars(options))
-        listed = list(list_inputs(options.images))
+        listed = list(list_inputs(options.images, options.exclude))
         files = settings.read_weights()
         weights = settings.pin_all(files)
         check_pictures(options, len(listed), settings, weights)
         if any(map(needs_keras, files.values())):
             start_quietly()
         for image in listed:
-            record = estimate_image(image, settings, weights)
+            record = estimate_image(image, settings, weights, read=read_input)
             row = to_row(record)
             failures += record.status is not Status.OK
             print(json.dumps(row, default=datetime.isoformat) if options.json else to_line(row), flush=True)
