@@ -165,13 +165,14 @@ def list_images(config: AuditConfig) -> Iterator[ListedImage]:
 def start_run(config: AuditConfig, audit: AuditImages) -> Run:
     """Check the output, list the inputs, open the run's folder, find rows of earlier runs."""
     storage.ensure_writable(config.output)
+    started = datetime.now(UTC)
     images = list_images(config)
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     uri = storage.join(config.output, f"run_id={run_id}")
     input_files, count = write_inputs(images, uri)
     about = {
         "run_id": run_id,
-        "started_at": datetime.now(UTC).isoformat(),
+        "started_at": started.isoformat(),
         "inputs": {"listed": count, "files": [uri.rpartition("/")[2] for uri in input_files]},
         "arguments": config.to_json(),
         "weights": [describe_weights(weights) for weights in audit.weights.values()],
