@@ -11,6 +11,7 @@ import pytest
 
 from pipelines import cli, export, predict, runs
 from pipelines.audit import command as audit
+from pipelines.audit import config as audit_config
 from pipelines.audit.report import command as report
 from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.boost import decode as boost_decode
@@ -41,7 +42,7 @@ README = (ROOT / "README.md").read_text()
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
 ALL = "\n".join([README, *PAGES.values()])
 PARSERS = {
-    "audit": audit.make_parser(),
+    "audit": audit_config.make_parser(),
     **{
         f"boost {name}": module.make_parser()
         for name, module in (
