@@ -31,6 +31,8 @@ GRIDS = 3
 # What a table needs: nats over no table, and the share of blocks that it reproduces.
 MIN_GAIN = 25.0
 MIN_SHARE = 0.85
+# Nats over no table from which on no other grid is tried.
+SURE_GAIN = 400.0
 # The finest table, by the libjpeg level nearest to it, that reproduction alone tells: finer ones come near any pixels.
 FINEST = 92
 # Levels between which ties are still an answer.
@@ -92,7 +94,12 @@ def choose_table(found: list[Reproduction]) -> TableFit | None:
 def fit_plain(pixels: UInt8Array, grid: Grid) -> PlainFit:
     """Find the table that reproduces a picture with few busy blocks, on ``grid`` or on a likelier one."""
     grids = [(grid.x, grid.y)] if grid.windows >= SURE_WINDOWS else list_grids(pixels)
-    by_grid = [(find_reproducing_tables(choose_varied_blocks(pixels, x, y)), x, y) for x, y in grids]
+    by_grid = []
+    for x, y in grids:
+        by_grid.append((find_reproducing_tables(choose_varied_blocks(pixels, x, y)), x, y))
+        # Elsewhere no table comes near this.
+        if choose_table(by_grid[-1][0]) is not None and by_grid[-1][0][0].gain >= SURE_GAIN:
+            break
     found, x, y = max(by_grid, key=lambda one: one[0][0].gain if one[0] else -np.inf)
     if (x, y) != (grid.x, grid.y):
         grid = Grid(x, y, 0.0, measure_activity(pixels, x, y))
