@@ -158,7 +158,7 @@ def score_tables(blocks: Blocks, without: Float32Array, tables: IntArray) -> tup
     steps = all_steps()[tables].astype(np.float32)[:, None]
     finest = (steps[..., 1:] == 1).sum(axis=2)
     slack = np.minimum(SLACK[0] + SLACK[1] * np.sqrt(finest), SLACK[2]).astype(np.float32)
-    clipped: BoolArray = ~blocks.known.all(axis=1)
+    clipped = np.asarray(~blocks.known.all(axis=1))
     coefficients = np.broadcast_to(blocks.coefficients, (len(tables), *blocks.coefficients.shape))
     if clipped.any():
         coefficients = coefficients.copy()
