@@ -30,7 +30,8 @@ WINDOWS = 256
 GRIDS = 3
 # What a table needs: nats over no table, and the share of blocks that it reproduces.
 MIN_GAIN = 25.0
-# Nats that tables need which are finer than this libjpeg level: they come near some pixels on a wrong grid.
+# Nats over no table, and over those of other levels, that tables finer than this libjpeg level need: on a wrong grid
+# several come near the pixels.
 FINE = 80
 FINE_GAIN = 60.0
 MIN_SHARE = 0.85
@@ -85,9 +86,10 @@ def choose_table(found: list[Reproduction]) -> TableFit | None:
     near = [one for one in found if one.gain > found[0].gain - MIN_MARGIN]
     tables = [known_tables()[one.table] for one in near]
     qualities = [table.quality for table in tables]
-    if max(qualities) > FINE and found[0].gain < FINE_GAIN:
-        return None
     if max(qualities) > FINEST or max(qualities) - min(qualities) > TIE_SPAN:
+        return None
+    rivals = [one.gain for one in found if abs(known_tables()[one.table].quality - qualities[0]) > TIE_SPAN]
+    if max(qualities) > FINE and found[0].gain - max([0.0, *rivals]) < FINE_GAIN:
         return None
     # Of tables that make the same pixels, people use libjpeg's, and those of round levels.
     equal = [table for one, table in zip(near, tables, strict=True) if one.gain > found[0].gain - EQUAL]
