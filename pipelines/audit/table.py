@@ -1,14 +1,16 @@
 """The audit table: its schema, and a finished record -> its row."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from q1net_core import __version__, storage
+from q1net_core.errors import ConfigError
 from q1net_core.records import ImageRecord
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 AUDIT_SCHEMA = pa.schema(
@@ -43,6 +45,7 @@ AUDIT_SCHEMA = pa.schema(
         ("q1net_spread", pa.float32()),
         pa.field("patches", pa.int32(), nullable=False),
         pa.field("patches_used", pa.int32(), nullable=False),
+        ("patches_stop", pa.string()),
         ("quality", pa.float32()),
         ("quality_low", pa.float32()),
         ("quality_high", pa.float32()),
@@ -57,6 +60,20 @@ AUDIT_SCHEMA = pa.schema(
 )
 
 Row = dict[str, Any]
+
+
+def audit_schema(carried: Sequence[str] = ()) -> pa.Schema:
+    """AUDIT_SCHEMA with a text column for each carried one."""
+    return pa.schema([*AUDIT_SCHEMA, *((name, pa.string()) for name in carried)])
+
+
+def check_carried(names: Sequence[str]) -> None:
+    """Raise ConfigError unless columns can be carried: each once, under a name that is none of the table's."""
+    for place, name in enumerate(names):
+        if name in AUDIT_SCHEMA.names or name in names[:place]:
+            raise ConfigError(
+                f"--carry has {name!r}, which is a column already; expected others: rename it in the manifest"
+            )
 
 
 def to_row(record: ImageRecord) -> Row:
@@ -95,6 +112,7 @@ def to_row(record: ImageRecord) -> Row:
         "q1net_spread": network and network.spread,
         "patches": network.patches if network else 0,
         "patches_used": network.patches_used if network else 0,
+        "patches_stop": network and network.stop and network.stop.value,
         "quality": record.answer.quality,
         "quality_low": record.answer.low,
         "quality_high": record.answer.high,
@@ -105,4 +123,5 @@ def to_row(record: ImageRecord) -> Row:
         "q1net_version": __version__,
         "schema_version": SCHEMA_VERSION,
         "processed_at": datetime.now(UTC),
+        **dict(image.carried),
     }

@@ -10,9 +10,9 @@ from q1net_core.network.variants import VARIANTS
 
 # The rooms of the core from the lowest layer to the highest: a room knows its own layer and those below.
 CORE = (
-    ("arrays", "errors", "markdown", "png", "records", "transient"),
+    ("arrays", "errors", "markdown", "png", "records", "transient", "web"),
     ("alterations", "fusion", "jpeg", "metrics", "patches", "storage", "verdict"),
-    ("codecs", "images", "intervals", "lattice", "listing", "overlay", "sampling"),
+    ("codecs", "images", "intervals", "lattice", "listing", "overlay", "sampling", "stopping"),
     ("network",),
     ("boost", "settings"),
     ("estimator",),
@@ -161,3 +161,12 @@ def test_pipelines_keep_their_annotations() -> None:
     for module in MODULES:
         if module.startswith("pipelines"):
             assert not any(name.startswith("__future__") for name in imported(module)), module
+
+
+def test_nobody_unpickles() -> None:
+    # A weights file, an image or a run that somebody sent must not be able to run code.
+    picklers = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+    # Shards on their way through a temporary file of the very process that reads it.
+    assert {module for module in MODULES if packages(module) & picklers} == {"pipelines.shards.shuffle"}
+    unsafe = ("allow_pickle=True", "safe_mode=False", "weights_only=False", "enable_unsafe_deserialization")
+    assert [name for name, path in MODULES.items() if any(word in path.read_text() for word in unsafe)] == []
