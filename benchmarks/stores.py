@@ -2,7 +2,7 @@
 
 Emulators of S3 and Google Cloud Storage serve photographs over loopback connections, directly and through a proxy that
 answers some requests with 503, breaks some connections and delays some answers. The images are read as the pipeline
-reads them, several at a time, without decoding. The emulators take most of the time: compare the rows, not a real store.
+reads them, several at a time, without decoding. The emulators take most of the time: compare the rows with each other.
 """
 
 import os
@@ -73,4 +73,4 @@ def test_stores(server: str, request: pytest.FixtureRequest) -> None:
 if __name__ == "__main__":
     # The emulators are fixtures.
     os.chdir(ROOT)
-    sys.exit(pytest.main([__file__, "-q", "-s", "-n", "0", "-p", "no:cacheprovider"]))
+    sys.exit(pytest.main([__file__, "-q", "-s", "-n", "0", "-p", "emulators", "-p", "no:cacheprovider"]))
