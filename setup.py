@@ -43,8 +43,10 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "boost": ["constriction>=0.5,<0.6"],
         "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
         "s3": ["s3fs>=2026.1"],
+        "jxl": ["imagecodecs>=2026.3,<2027"],
         "onnx": ["onnx>=1.23,<2", "tf2onnx>=1.17,<2"],
         "train": ["tensorboard>=2.20"],
         "finetune": ["torch>=2.9"],
@@ -53,10 +55,12 @@ setup(
         "dev": [
             "apache-beam[yaml]>=2.77,<2.78",
             "av>=18.1,<19",
+            "constriction>=0.5,<0.6",
             "duckdb>=1.4,<2",
             "gcp-storage-emulator>=2026.7",
             "google-cloud-dataflow-client>=0.13,<0.14",
             "hypothesis>=6.150",
+            "imagecodecs>=2026.3,<2027",
             "jpeglib>=1.0.2,<2",
             "moto[server]>=5.2",
             "mypy>=1.18",

@@ -95,9 +95,10 @@ class LatticeEstimate:
     ``quality`` is the libjpeg level, 1-100, of the coarsest table found, nearest where the table is not libjpeg's;
     ``match`` and ``level`` say whose table it is and that encoder's own level; ``last_quality`` is the level of the
     last compression, above ``quality`` if a coarser one lies under it. ``margin`` is in nats above the next level;
-    ``ties`` are the levels that are not told apart from the answer. ``steps`` are the 64 steps in natural order, 0
-    where unknown. ``grid`` is the phase (x, y) of the block grid, each 0..7. ``evidence`` is about 1 on a lattice.
-    ``busy_blocks`` of the blocks that were looked at, 256 at most, are so busy that a lattice would show.
+    ``ties`` are the libjpeg levels that are not told apart from ``quality``. ``steps`` are the 64 steps in natural
+    order, 0 where unknown. ``grid`` is the phase (x, y) of the block grid, each 0..7. ``evidence`` is about 1 on a
+    lattice: of plain pictures it is the share of blocks that the table reproduces. ``busy_blocks`` of the blocks that
+    were looked at, 256 at most, are so busy that a lattice would show.
     """
 
     quality: float | None = None
