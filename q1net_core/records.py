@@ -39,14 +39,32 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """Where an archive keeps one of its files, so that it can be read by itself.
+
+    ``packing`` is ``stored`` (``length`` bytes at ``offset``), ``zip`` (there with a local header, perhaps deflated),
+    ``gzip`` (there once the whole archive is unpacked) or ``parquet`` (row ``offset`` of a table).
+    """
+
+    packing: str
+    offset: int
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ListedImage:
-    """One input as its store lists it; ``version`` is an etag or generation where the store has one."""
+    """One input as its store lists it; ``version`` is an etag or generation where the store has one.
+
+    ``carried`` are values of a manifest, by the names of their columns. ``member`` is for files inside of archives.
+    """
 
     uri: str
     size_bytes: int | None = None
     version: str | None = None
     modified: datetime | None = None
     group: str | None = None
+    carried: tuple[tuple[str, str | None], ...] = ()
+    member: Member | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from q1net_core.network.variants import VARIANTS
 
 # The rooms of the core from the lowest layer to the highest: a room knows its own layer and those below.
 CORE = (
-    ("arrays", "errors", "markdown", "png", "records", "transient"),
+    ("arrays", "errors", "markdown", "png", "records", "transient", "web"),
     ("alterations", "fusion", "jpeg", "metrics", "patches", "storage", "verdict"),
     ("codecs", "images", "intervals", "lattice", "listing", "overlay", "sampling"),
     ("network",),
