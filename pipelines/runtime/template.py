@@ -13,7 +13,7 @@ LEFT_OUT = ("help", "workers", "dry_run", "plan", "no_report", "fail_on")
 # By flag: the kind of a parameter, and what its value must look like.
 KINDS = {
     "output": ("GCS_WRITE_FOLDER", r"^gs:\/\/[^\n\r]+$"),
-    "manifest": ("GCS_READ_FILE", r"^gs:\/\/[^\n\r]+\.(csv|jsonl|parquet)$"),
+    "manifest": ("GCS_READ_FILE", r"^gs:\/\/[^\n\r]+$"),
     "inputs": ("TEXT", r"^[^\n\r]+$"),
 }
 # Beam's own option that every job needs: the workers' image is not the launcher's.

@@ -31,18 +31,13 @@ LAUNCHER = [
 SAMPLES = {
     "inputs": (["gs://a/b/**", "gs://a/x gs://a/y"], ["", "gs://a\ngs://b"]),
     "output": (["gs://bucket/runs"], ["runs", "s3://bucket/runs", "gs://"]),
-    "manifest": (["gs://bucket/images.csv", "gs://b/i.parquet"], ["gs://bucket/images.txt", "images.csv"]),
+    "manifest": (["gs://bucket/images.csv", "gs://b/i.parquet"], ["images.csv", "s3://bucket/images.csv"]),
     "sdk_container_image": (["europe-docker.pkg.dev/p/q1net/gpu-worker:1"], ["gpu-worker", "a b:1"]),
 }
 
 
 def to_spec(metadata: dict[str, Any]) -> str:
     return json.dumps({"image": "registry/launcher:1", "metadata": metadata, "sdkInfo": {"language": "PYTHON"}})
-
-
-def test_the_committed_file_is_current() -> None:
-    made = runpy.run_path(str(FOLDER / "describe.py"))["render"]()
-    assert (FOLDER / "metadata.json").read_text() == made, "run: python deploy/template/describe.py"
 
 
 def test_every_flag_of_the_command_is_a_parameter() -> None:
@@ -97,22 +92,21 @@ def test_parameters_become_the_commands_flags() -> None:
 
 def test_every_parameter_can_be_passed() -> None:
     """Each alone, with its default or a fitting value, as the launcher passes it."""
-    values = {"NUMBER": "16", "BOOLEAN": "true", "GCS_WRITE_FOLDER": "gs://b/r"}
-    given = {
-        "group": "(a)",
-        "accelerator": "l4",
-        "inference_ram": "20GB",
-        "weights": "q1net-k8",
-        "estimators": "lattice",
-    }
-    for name, about in PARAMETERS.items():
-        if name in ("inputs", "output", "manifest", "group_column", "sdk_container_image", "partition_by_group"):
-            continue
+    values = {"NUMBER": "16", "BOOLEAN": "true", "TEXT": "(a)"}
+    given = {"accelerator": "l4", "inference_ram": "20GB", "weights": "q1net-k8", "estimators": "lattice"}
+    given["max_failure_ratio"] = "0.5"
+    beside = {"group_column": "--manifest=gs://b/m.csv", "carry": "--manifest=gs://b/m.csv"}
+    beside["partition_by_group"] = "--group=(a)"
+    assert set(beside) <= set(PARAMETERS)
+    for name in PARAMETERS.keys() - {"inputs", "output", "manifest", "sdk_container_image"}:
+        about = PARAMETERS[name]
         choices = [option["value"] for option in about.get("enumOptions", [])]
-        value = given.get(name) or (choices or [values.get(about["paramType"], "")])[0]
-        assert value, name
-        base = ["--inputs=gs://b/a", "--output=gs://b/r", "--sdk_container_image=r/w:1", *LAUNCHER]
-        parse(to_command_line(make_parser(), [*base, f"--{name}={value}"]))
+        value = given.get(name) or (choices or [values[about["paramType"]]])[0]
+        more = [beside[name]] if name in beside else []
+        if not any(flag.startswith("--manifest") for flag in more):
+            more.append("--inputs=gs://b/a")
+        passed = [*more, "--output=gs://b/r", "--sdk_container_image=r/w:1", *LAUNCHER, f"--{name}={value}"]
+        parse(to_command_line(make_parser(), passed))
 
 
 def test_the_launchers_command_builds_the_graph(
