@@ -218,8 +218,9 @@ def is_local(fs: Any) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """The kind of an error and what it says, without secrets."""
-    return printable_uri(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    """The kind of an error and what it says, in one line, without secrets."""
+    told = " ".join(str(error).split())
+    return printable_uri(f"{type(error).__name__}: {told}" if told else type(error).__name__)
 
 
 @cache
