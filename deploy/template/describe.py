@@ -6,7 +6,7 @@ python deploy/template/describe.py
 import json
 from pathlib import Path
 
-from pipelines.audit.command import make_parser
+from pipelines.audit.config import make_parser
 from pipelines.runtime.template import describe_command
 
 FILE = Path(__file__).parent / "metadata.json"

@@ -2,7 +2,8 @@
 
 import sys
 
-from pipelines.audit.command import make_parser, run
+from pipelines.audit.command import run
+from pipelines.audit.config import make_parser
 from pipelines.runtime.template import to_command_line
 
 if __name__ == "__main__":

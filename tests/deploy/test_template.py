@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from google.cloud.dataflow_v1beta3.types import ContainerSpec
 
-from pipelines.audit.command import make_parser, parse
+from pipelines.audit.config import make_parser, parse
 from pipelines.runtime.options import beam_parser
 from pipelines.runtime.template import LEFT_OUT, describe_command, to_command_line
 
