@@ -66,7 +66,7 @@ def test_only_what_every_job_needs_must_be_given() -> None:
     assert {name for name, about in PARAMETERS.items() if not about["isOptional"]} == {"output", "sdk_container_image"}
     kinds = {name: about["paramType"] for name, about in PARAMETERS.items()}
     assert (kinds["output"], kinds["manifest"]) == ("GCS_WRITE_FOLDER", "GCS_READ_FILE")
-    assert (kinds["cascade"], kinds["patches"], kinds["fusion"]) == ("BOOLEAN", "NUMBER", "ENUM")
+    assert (kinds["cascade"], kinds["max_bytes"], kinds["fusion"]) == ("BOOLEAN", "NUMBER", "ENUM")
     assert all(about["label"] and about["helpText"] for about in PARAMETERS.values())
 
 
@@ -94,7 +94,7 @@ def test_every_parameter_can_be_passed() -> None:
     """Each alone, with its default or a fitting value, as the launcher passes it."""
     values = {"NUMBER": "16", "BOOLEAN": "true", "TEXT": "(a)"}
     given = {"accelerator": "l4", "inference_ram": "20GB", "weights": "q1net-k8", "estimators": "lattice"}
-    given["max_failure_ratio"] = "0.5"
+    given |= {"max_failure_ratio": "0.5", "patches": "auto"}
     beside = {"group_column": "--manifest=gs://b/m.csv", "carry": "--manifest=gs://b/m.csv"}
     beside["partition_by_group"] = "--group=(a)"
     assert set(beside) <= set(PARAMETERS)
