@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo check test test-all test-prism lint bench bench-lattice bench-shards bench-training photographs clean
+.PHONY: demo check test test-all test-prism lint bench bench-lattice bench-shards bench-training bench-training-steps photographs clean
 
 demo: .venv/.installed
 	$(BIN)/q1net audit tests/photographs --output out/demo --group 'photographs/([^/]+)/'
@@ -42,7 +42,11 @@ bench-shards: .venv/.developing
 	$(BIN)/python benchmarks/shards.py
 
 bench-training: .venv/.developing
-	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/training_readers.py
+
+# PyTorch and JAX count where they are installed: pip install '.[finetune]' jax
+bench-training-steps: .venv/.developing
+	$(BIN)/python benchmarks/training_steps.py
 
 # KODAK is a folder with the 24 lossless Kodak photographs.
 photographs: .venv/.developing

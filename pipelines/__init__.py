@@ -13,6 +13,7 @@ _HOMES = {
     "ReadImages": "pipelines.transforms",
     "SamplePatches": "pipelines.transforms",
     "WriteRun": "pipelines.audit.run",
+    "newest_run": "pipelines.audit.listing",
     "read_run": "pipelines.audit.run",
 }
 __all__ = list(_HOMES)

@@ -9,7 +9,8 @@ from q1net_core import __version__
 # Each value is a module with ``run(argv) -> exit status``; imported only when asked for, since Beam takes seconds.
 COMMANDS = {
     "audit": ("pipelines.audit.command", "estimate the quality of every image of a corpus, into a Parquet run"),
-    "report": ("pipelines.report.command", "write an HTML page about a run"),
+    "report": ("pipelines.audit.report.command", "write an HTML page about a run"),
+    "runs": ("pipelines.runs", "list the runs of an output, committed or not"),
     "predict": ("pipelines.predict", "estimate the quality of a few images"),
     "export": ("pipelines.export", "write a variant as TFLite, ONNX or SavedModel"),
     "evaluate": ("pipelines.evaluation.command", "measure the error on lossless images, compressed at every level"),

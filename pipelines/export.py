@@ -1,7 +1,7 @@
 """`q1net export`: a variant as TFLite, ONNX or SavedModel, checked in its own runtime before it is written.
 
 All formats take what the variant sees, such as patches uint8 RGB [N, 16, 16, 3], any N, and give its outputs: of a
-Q1Net quality and confidence, float32 [N, 2], 0-100.
+Q1Net quality and confidence, float32 [N, 2], 0-100. `--beside` gives weights the ONNX file that CPUs run them by.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pipelines.runtime.quiet import keep_quiet, start_quietly
 from q1net_core import storage
 from q1net_core.errors import ConfigError, Q1NetError, WeightsError
 from q1net_core.network.predictor import load_model
-from q1net_core.network.weights import read_weights
+from q1net_core.network.weights import find_weights, onnx_uri, read_weights, write_onnx
 from q1net_core.patches import PATCH
 from q1net_core.records import Float32Array, UInt8Array
 from q1net_core.sampling import PATCHES, InputKind
@@ -127,7 +127,7 @@ FORMATS: dict[str, tuple[Callable[[Any, Path], None], Callable[[Path], Predict]]
 
 
 # Packages that a format needs besides TensorFlow.
-REQUIREMENTS = {"onnx": ("onnx", "onnxruntime", "tf2onnx")}
+REQUIREMENTS = {"onnx": ("onnx", "tf2onnx")}
 
 
 class ExportError(Q1NetError):
@@ -163,8 +163,8 @@ def write_output(path: Path, uri: str) -> int:
     return total
 
 
-def export(weights: str, name: str, output: str) -> tuple[float, str, int]:
-    """Convert, check and write a model.
+def export(weights: str, name: str, output: str | None) -> tuple[float, str, int]:
+    """Convert, check and write a model: to ``output``, or where that is None beside its weights, named in their card.
 
     Returns:
         The largest difference, in levels; what it was looked for in, in words; the bytes written.
@@ -176,7 +176,8 @@ def export(weights: str, name: str, output: str) -> tuple[float, str, int]:
     file = read_weights(weights, codecs=None)
     calls = read_samples(file.network.input)
     check_requirements(name)
-    storage.ensure_writable(output if name == "savedmodel" else posixpath.dirname(output) or ".")
+    target = output or onnx_uri(find_weights(weights))
+    storage.ensure_writable(target if name == "savedmodel" else posixpath.dirname(target) or ".")
     convert, load = FORMATS[name]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model.{name}"
@@ -192,6 +193,10 @@ def export(weights: str, name: str, output: str) -> tuple[float, str, int]:
                 f"{TOLERANCE}. Nothing is written: compare the installed packages with those of setup.py"
             )
         checked = f"{sum(map(len, calls))} {'patches' if file.network.input == PATCHES else 'images'}"
+        if output is None:
+            content = path.read_bytes()
+            write_onnx(content, find_weights(weights))
+            return difference, checked, len(content)
         return difference, checked, write_output(path, output)
 
 
@@ -209,7 +214,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="variant, or a .keras file (%(default)s)",
     )
     parser.add_argument("--format", required=True, choices=list(FORMATS), help="what to write")
-    parser.add_argument("--output", required=True, metavar="URI", help="file; for savedmodel a folder")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--output", metavar="URI", help="file; for savedmodel a folder")
+    target.add_argument(
+        "--beside",
+        action="store_true",
+        help="onnx only: write NAME.onnx beside the weights and name it in their card; CPUs then need no TensorFlow",
+    )
     return parser
 
 
@@ -217,6 +228,8 @@ def run(argv: list[str]) -> int:
     """The command; exit status 0 only if the export gives the same predictions and is written."""
     options = make_parser().parse_args(argv)
     try:
+        if options.beside and options.format != "onnx":
+            raise ConfigError(f"--format is {options.format}; --beside writes onnx only")
         start_quietly()
         difference, checked, size = export(options.weights, options.format, options.output)
     except (ConfigError, WeightsError) as error:
@@ -225,8 +238,9 @@ def run(argv: list[str]) -> int:
     except ExportError as error:
         print(f"q1net export: {error}", file=sys.stderr)
         return 1
+    target = options.output or onnx_uri(find_weights(options.weights))
     print(
-        f"{options.output}: {options.format}, {size:,} bytes; largest difference {difference:.6f} levels over "
+        f"{target}: {options.format}, {size:,} bytes; largest difference {difference:.6f} levels over "
         f"{checked}, at most {TOLERANCE} allowed"
     )
     return 0

@@ -35,12 +35,13 @@ class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
 
     def load_model(self) -> PatchModel:
         """Read, verify, load; heavy imports happen here, on the workers that predict, and nowhere else."""
-        from q1net_core.network.predictor import Predictor
+        from q1net_core.network.predictor import Predictor, needs_keras
         from q1net_core.network.weights import read_pinned
 
-        share_accelerator()
-        images = ACCELERATOR_IMAGES_PER_BATCH if self.accelerator else 1
-        return Predictor(read_pinned(self.weights, self.sha256), images)
+        weights = read_pinned(self.weights, self.sha256)
+        if needs_keras(weights, self.accelerator):
+            share_accelerator()
+        return Predictor(weights, ACCELERATOR_IMAGES_PER_BATCH if self.accelerator else 1)
 
     def run_inference(
         self, batch: Sequence[ImagePatches], model: PatchModel, inference_args: dict[str, Any] | None = None

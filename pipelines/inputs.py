@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from q1net_core import storage
 from q1net_core.errors import ConfigError, ImageError
+from q1net_core.listing import list_images
 from q1net_core.records import ListedImage
 
 INPUTS_PER_FILE = 50_000
@@ -58,7 +59,7 @@ def list_inputs(patterns: Iterable[str]) -> Iterator[ListedImage]:
     seen: set[str] = set()
     for pattern in patterns:
         matched = False
-        for image in storage.list_images(pattern):
+        for image in list_images(pattern):
             matched = True
             if image.uri not in seen:
                 seen.add(image.uri)

@@ -18,6 +18,7 @@ from q1net_core.arrays import UInt8Array
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import choose_grid, estimate_image, load_network
 from q1net_core.images.decode import decode
+from q1net_core.network.predictor import needs_keras
 from q1net_core.overlay import PatchView, draw_gallery, draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
 from q1net_core.records import ImageRecord, Status
@@ -126,9 +127,10 @@ def run(argv: list[str]) -> int:
     try:
         settings = take_settings(vars(options))
         listed = list(list_inputs(options.images))
-        weights = settings.pin_all(settings.read_weights())
+        files = settings.read_weights()
+        weights = settings.pin_all(files)
         check_pictures(options, len(listed), settings, weights)
-        if weights:
+        if any(map(needs_keras, files.values())):
             start_quietly()
         for image in listed:
             record = estimate_image(image, settings, weights)

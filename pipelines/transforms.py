@@ -156,8 +156,8 @@ def fuse(predictions: PatchPredictions, weights: PinnedWeights) -> ImageRecord:
 
 
 @dataclass
-class EstimateImages(beam.PTransform):
-    """uri or ListedImage -> ImageRecord, exactly one for each, whatever happens to it.
+class EstimateRoutes(beam.PTransform):
+    """uri or ListedImage -> ImageRecord, exactly one for each, whatever happens to it, in several PCollections.
 
     Args:
         settings: how images are judged.
@@ -173,8 +173,8 @@ class EstimateImages(beam.PTransform):
     accelerator: str | None = None
     redistribute: bool = True
 
-    def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[ImageRecord]:
-        """One output, in no order."""
+    def expand(self, images: beam.PCollection[str | ListedImage]) -> Any:
+        """A tuple: an output for each way that an image may take through the steps."""
         read = images | "ReadImages" >> ReadImages(self.settings.max_bytes)
         sampled = read.read | "SamplePatches" >> SamplePatches(self.settings, kinds_of(self.weights))
         finished = [read[FINISHED], sampled[FINISHED]]
@@ -182,7 +182,7 @@ class EstimateImages(beam.PTransform):
             sources = tuple(self.weights)
             routes = sampled.sampled | "Route" >> beam.Partition(route_of, len(sources), sources)
             finished += map(self.judge, routes, self.weights.values())
-        return finished | "Finished" >> beam.Flatten()
+        return tuple(finished)
 
     def judge(self, patches: beam.PCollection[ImagePatches], weights: PinnedWeights) -> beam.PCollection[ImageRecord]:
         """The records of images that are judged by these weights."""
@@ -194,6 +194,21 @@ class EstimateImages(beam.PTransform):
             | f"EstimateQuality {weights.variant}" >> EstimateQuality(handler, self.accelerator)
             | f"FusePredictions {weights.variant}" >> FusePredictions(weights)
         )
+
+
+@dataclass
+class EstimateImages(beam.PTransform):
+    """uri or ListedImage -> ImageRecord, exactly one for each: EstimateRoutes in one PCollection."""
+
+    settings: EstimatorSettings
+    weights: Mapping[str, PinnedWeights]
+    accelerator: str | None = None
+    redistribute: bool = True
+
+    def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[ImageRecord]:
+        """One output, in no order."""
+        routes = EstimateRoutes(self.settings, self.weights, self.accelerator, self.redistribute)
+        return images | "EstimateRoutes" >> routes | "Finished" >> beam.Flatten()
 
 
 def route_of(patches: ImagePatches, _routes: int, sources: Sequence[str]) -> int:

@@ -7,8 +7,11 @@ from pathlib import Path
 import keras
 
 from q1net_core.errors import ConfigError
-from training.config import PRESETS, TrainConfig, preset
-from training.data.photographs import Data, image_data
+from q1net_core.network.variants import VARIANTS, Variant
+from q1net_core.sampling import PATCHES
+from training.config import PRESETS, TrainConfig, default_preset, preset
+from training.data.images import image_data
+from training.data.photographs import Data
 from training.data.shards import shard_data
 from training.studies.ablations import ABLATIONS, run_ablations
 from training.trainer import train
@@ -31,7 +34,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="checkpoint, weights, curves; resumes from here"
     )
-    parser.add_argument("--preset", default="cpu", choices=sorted(PRESETS), help="recipe (default: %(default)s)")
+    parser.add_argument(
+        "--preset", choices=sorted(PRESETS), help="recipe (default: cpu; of networks that see a window, window)"
+    )
     parser.add_argument("--variant", help="architecture, as in the table of variants (default: the preset's)")
     parser.add_argument("--steps", type=int, help="batches in all (default: the preset's)")
     parser.add_argument("--seed", type=int, help="seed of places, levels and initial weights (default: the preset's)")
@@ -59,12 +64,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return make_parser().parse_args(argv)
 
 
-def choose_data(options: argparse.Namespace) -> Data:
+def choose_data(options: argparse.Namespace, variant: Variant) -> Data:
     """Where patches come from; raises ConfigError unless it is shards, or images and validation images."""
     if options.shards and not options.images:
+        if variant.input != PATCHES:
+            raise ConfigError(f"shards hold patches; this network sees a {variant.input.sampler}: use --images")
         return shard_data(options.shards, validation_images=options.validation_images)
     if options.images and options.validation_images and not options.shards:
-        return image_data(options.images, options.validation_images)
+        return image_data(options.images, options.validation_images, variant)
     raise ConfigError("expected either --shards, or --images together with --validation-images")
 
 
@@ -83,8 +90,8 @@ def run(argv: list[str]) -> int:
     changes = {name: value for name in ("variant", "steps", "seed") if (value := getattr(options, name)) is not None}
     keras.mixed_precision.set_global_policy(options.precision)
     try:
-        config = preset(options.preset, **changes)
-        data = choose_data(options)
+        config = preset(options.preset or default_preset(options.variant), **changes)
+        data = choose_data(options, VARIANTS[config.variant])
         if options.ablation:
             names = list(ABLATIONS) if options.ablation == "all" else [options.ablation]
             test = choose_test_data(options)

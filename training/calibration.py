@@ -82,6 +82,8 @@ def choose_rule(
 
 
 def choose_rules(quality: Float32Array, confidence: Float32Array, truth: Float32Array) -> list[ChosenRule]:
-    """All rules of FUSIONS, the best first."""
+    """All rules of FUSIONS, the best first; of images of one sample, where nothing is fused, only the plain answer."""
+    if quality.shape[1] == 1:
+        return [evaluate_rule("paper", 0.0, quality, confidence, truth)]
     chosen = [choose_rule(fusion, quality, confidence, truth) for fusion in FUSIONS]
     return sorted(chosen, key=lambda choice: choice.mae)

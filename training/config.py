@@ -16,7 +16,8 @@ class TrainConfig:
     """One training run, everything that decides its outcome.
 
     ``confidence_weight`` is the paper's lambda. ``locations_per_level`` patches of a batch share one JPEG
-    mosaic, and each location is seen at ``levels_per_location`` levels of the batch.
+    mosaic, windows of a network that sees more have one each. Each location is seen at ``levels_per_location`` levels
+    of the batch.
     ``start_from`` names weights to go on from (fine-tuning), a variant's or a .keras file's; None starts untrained.
     ``batch_growth`` are (step, batch size from there on): small batches first find the way, large ones later keep it.
     ``ema_momentum`` averages the weights over about 1 / (1 - momentum) steps; the averages are validated and kept.
@@ -50,8 +51,11 @@ class TrainConfig:
         if self.variant not in VARIANTS:
             raise ConfigError(f"variant is {self.variant!r}; expected one of {', '.join(VARIANTS)}")
         kind = VARIANTS[self.variant].input
-        if kind != PATCHES:
-            raise ConfigError(f"variant {self.variant!r} sees a {kind.sampler}; q1net train makes patches alone")
+        if kind != PATCHES and (self.alterations or self.variations or self.batch_growth):
+            raise ConfigError(
+                f"variant {self.variant!r} sees a {kind.sampler}; expected no alterations, variations or batch_growth, "
+                "which are for patches: use --preset window"
+            )
         if self.optimizer not in ("adam", "muon"):
             raise ConfigError(f"optimizer is {self.optimizer!r}; expected adam or muon")
         group = self.locations_per_level * self.levels_per_location
@@ -124,15 +128,15 @@ PRESETS = {
         start_from="q1net-k8",
         variations=VARIED,
         alterations=(
-            ("off-grid", 0.08),
+            ("off-grid", 0.06),
             ("resize", 0.25),
-            ("rotation", 0.05),
-            ("noise", 0.12),
-            ("filter", 0.08),
-            ("tone", 0.08),
+            ("rotation", 0.04),
+            ("noise", 0.10),
+            ("filter", 0.16),
+            ("tone", 0.06),
             ("recompression", 0.08),
-            ("conversion", 0.05),
-            ("never", 0.08),
+            ("conversion", 0.08),
+            ("never", 0.10),
         ),
     ),
     # For a data-centre GPU and `q1net shards --phases all` of a corpus like DIV2K, 5 million rows: 24 epochs.
@@ -147,6 +151,10 @@ PRESETS = {
         patience=15,
     ),
     "paper": TrainConfig(steps=150_000, batch_size=2048, locations_per_level=16, learning_rate=1e-3),
+    # For networks that see one large window of an image.
+    "window": TrainConfig(
+        variant="q-est", steps=20_000, batch_size=32, locations_per_level=1, learning_rate=1e-3, validation_every=500
+    ),
     "smoke": TrainConfig(
         steps=12,
         batch_size=32,
@@ -156,6 +164,11 @@ PRESETS = {
         validation_patches=16,
     ),
 }
+
+
+def default_preset(variant: str | None) -> str:
+    """The recipe for a variant, if none is named."""
+    return "window" if variant in VARIANTS and VARIANTS[variant].input != PATCHES else "cpu"
 
 
 def preset(name: str, **changes: Any) -> TrainConfig:

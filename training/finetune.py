@@ -27,7 +27,8 @@ from q1net_core.network.predictor import load_model
 from q1net_core.network.variants import VARIANTS, q1net
 from q1net_core.network.weights import Card, WeightsFile, read_card, read_weights, write_weights
 from training.config import PRESETS, TrainConfig, preset
-from training.data.photographs import Batch, Data, image_data, prefetch
+from training.data.images import image_data
+from training.data.photographs import Batch, Data, prefetch
 from training.trainer import calibrate_weights
 
 # Averages reach back over about 500 steps.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from q1net_core.network.variants import MAX_QUALITY
+from q1net_core.network.variants import MAX_QUALITY, NEVER_COMPRESSED
 
 Metric = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 
@@ -65,10 +65,34 @@ class LevelCrossentropy(keras.losses.Loss):
         return ops.sparse_categorical_crossentropy(ops.cast(ops.reshape(y_true, (-1,)), "int32") - 1, y_pred)
 
 
+@keras.saving.register_keras_serializable(package="q1net")
+def map_error(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+    """Absolute error of the mean of JQE's quality maps, [N]; of never-compressed pictures against 100."""
+    quality = MAX_QUALITY * (1 - ops.mean(ops.clip(y_pred[..., 0], 0.0, 1.0), axis=(1, 2)))
+    return ops.abs(ops.minimum(ops.reshape(y_true, (-1,)), MAX_QUALITY) - quality)
+
+
+@keras.saving.register_keras_serializable(package="q1net")
+class QualityMaps(keras.losses.Loss):
+    """Mean squared error of JQE's two maps against constant ones: 1 - quality / 100, and whether never compressed.
+
+    ``y_true`` float [N] levels, or NEVER_COMPRESSED; ``y_pred`` float [N, h, w, 2]. Source: Uchida et al. 2019.
+    """
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Loss of each sample, [N]."""
+        level = ops.reshape(y_true, (-1, 1, 1))
+        lost = 1 - ops.minimum(level, MAX_QUALITY) / MAX_QUALITY
+        never = ops.cast(level == NEVER_COMPRESSED, y_pred.dtype)
+        errors = ops.square(y_pred[..., 0] - lost) + ops.square(y_pred[..., 1] - never)
+        return ops.mean(errors, axis=(1, 2)) / 2
+
+
 # Name -> the loss, made from the weight of the confidence error (the paper's lambda), and what is reported beside it.
 LOSSES: dict[str, tuple[Callable[[float], keras.losses.Loss], list[Metric]]] = {
     "confidence aware": (ConfidenceAwareLoss, [quality_error, confidence_error]),
     "absolute error": (lambda confidence_weight: keras.losses.MeanAbsoluteError(), [quality_error]),
+    "quality maps": (lambda confidence_weight: QualityMaps(), [map_error]),
     "level cross-entropy": (lambda confidence_weight: LevelCrossentropy(), [level_error]),
 }
 

@@ -21,7 +21,8 @@ from training.config import TrainConfig
 from training.data.photographs import Labelled
 from training.plots import plot_history
 
-PREDICT_BATCH = 1024
+# So many bytes of samples are predicted at a time.
+PREDICT_BYTES = 1024 * 16 * 16 * 3
 CHECKPOINT = "checkpoint.keras"
 HISTORY = "history.jsonl"
 PLOT = "history.png"
@@ -33,14 +34,16 @@ def predict_sets(model: keras.Model, variant: str, patch_sets: UInt8Array) -> tu
     Args:
         model: of the variant, trained or in training.
         variant: a name in VARIANTS, which says what the outputs mean.
-        patch_sets: uint8 [images, N, 16, 16, 3].
+        patch_sets: uint8 [images, N, h, w, 3].
     """
     flat = patch_sets.reshape(-1, *patch_sets.shape[2:])
-    outputs = [
-        np.asarray(model.predict_on_batch(flat[start : start + PREDICT_BATCH]))
-        for start in range(0, len(flat), PREDICT_BATCH)
+    together = max(PREDICT_BYTES // flat[0].nbytes, 1)
+    read = VARIANTS[variant].read_outputs
+    answers = [
+        read(np.asarray(model.predict_on_batch(flat[start : start + together])))
+        for start in range(0, len(flat), together)
     ]
-    quality, confidence = VARIANTS[variant].read_outputs(np.concatenate(outputs))
+    quality, confidence = (np.concatenate(values) for values in zip(*answers, strict=True))
     return quality.reshape(patch_sets.shape[:2]), confidence.reshape(patch_sets.shape[:2])
 
 

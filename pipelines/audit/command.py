@@ -12,7 +12,9 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import files, text
-from pipelines.audit.run import WriteRun, read_run
+from pipelines.audit.pieces import WritePieces, drop_pieces
+from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
+from pipelines.audit.run import CommitRun, ReadPieces, read_run
 from pipelines.audit.table import SCHEMA_VERSION, Row, to_row
 from pipelines.inputs import ReadInputs, assign_group, group_by, list_inputs, read_manifest, write_inputs
 from pipelines.runtime.local import run_pipeline
@@ -20,10 +22,10 @@ from pipelines.runtime.options import add_workers, is_local, parse_flags
 from pipelines.runtime.quiet import start_quietly
 from pipelines.runtime.versions import find_versions
 from pipelines.settings import add_settings, take_settings
-from pipelines.transforms import EstimateImages
+from pipelines.transforms import EstimateImages, EstimateRoutes
 from q1net_core import __version__, storage
 from q1net_core.errors import ConfigError, WeightsError
-from q1net_core.network.predictor import load_model
+from q1net_core.network.predictor import Predictor, needs_keras
 from q1net_core.network.weights import WeightsFile, packaged_variants
 from q1net_core.records import ListedImage
 from q1net_core.settings import EstimatorSettings, PinnedWeights
@@ -77,6 +79,8 @@ class AuditConfig:
     group_column: str | None = None
     accelerator: str | None = None
     settings: EstimatorSettings = field(default_factory=EstimatorSettings)
+    resume: bool = False
+    partition_by_group: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.inputs) == bool(self.manifest):
@@ -85,6 +89,8 @@ class AuditConfig:
             raise ConfigError("give either --group or --group-column, not both")
         if self.group_column and not self.manifest:
             raise ConfigError(f"--group-column is {self.group_column!r}; it needs --manifest")
+        if self.partition_by_group and not (self.group or self.group_column):
+            raise ConfigError("--partition-by-group needs groups; expected --group or --group-column with it")
 
     def to_json(self) -> dict[str, Any]:
         """The command's arguments, those of the settings among them."""
@@ -94,11 +100,16 @@ class AuditConfig:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run before its work starts: its uri, the files that list its inputs, and how many inputs there are."""
+    """A run before its work starts: its uri, the files that list its inputs, how many inputs there are.
+
+    ``about`` is what its JSON files say of it from the start, ``earlier`` are files with rows that may still hold.
+    """
 
     uri: str
     input_files: list[str]
     images: int
+    about: files.JSON = field(default_factory=dict)
+    earlier: list[EarlierFile] = field(default_factory=list)
 
 
 def list_images(config: AuditConfig) -> list[ListedImage]:
@@ -108,18 +119,30 @@ def list_images(config: AuditConfig) -> list[ListedImage]:
     return [assign_group(image, expression) if expression else image for image in images]
 
 
-def start_run(config: AuditConfig) -> Run:
-    """Check the output, list the inputs, open the run's folder."""
+def start_run(config: AuditConfig, audit: AuditImages) -> Run:
+    """Check the output, list the inputs, open the run's folder, find rows of earlier runs."""
     storage.ensure_writable(config.output)
     images = list_images(config)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     uri = storage.join(config.output, f"run_id={run_id}")
     input_files, count = write_inputs(images, uri)
-    return Run(uri, input_files, count)
+    about = {
+        "run_id": run_id,
+        "started_at": datetime.now(UTC).isoformat(),
+        "inputs": {"listed": count, "files": [uri.rpartition("/")[2] for uri in input_files]},
+        "arguments": config.to_json(),
+        "weights": [describe_weights(weights) for weights in audit.weights.values()],
+        "versions": find_versions() | {"q1net_version": __version__, "schema_version": SCHEMA_VERSION},
+    }
+    earlier, others = find_earlier(config.output, about) if config.resume else ([], 0)
+    if others:
+        print(f"{others} earlier runs are of other weights or settings: their rows are not used", file=sys.stderr)
+    files.write_json(storage.join(uri, "_started.json"), about)
+    return Run(uri, input_files, count, about, earlier)
 
 
 def describe_weights(weights: PinnedWeights) -> dict[str, Any]:
-    """What `_run.json` says of weights that may have judged some image."""
+    """What a run's JSON says of weights that may have judged some image."""
     return {
         "source": storage.printable_uri(weights.source),
         "variant": weights.variant,
@@ -131,19 +154,18 @@ def describe_weights(weights: PinnedWeights) -> dict[str, Any]:
 
 def build(root: beam.Pipeline, config: AuditConfig, run: Run, audit: AuditImages) -> beam.PCollection[str]:
     """The whole pipeline; its one output element is the uri of the committed run."""
-    about = {
-        "run_id": run.uri.rpartition("run_id=")[2],
-        "inputs": {"listed": run.images, "files": [uri.rpartition("/")[2] for uri in run.input_files]},
-        "arguments": config.to_json(),
-        "weights": [describe_weights(weights) for weights in audit.weights.values()],
-        "versions": find_versions() | {"q1net_version": __version__, "schema_version": SCHEMA_VERSION},
-    }
-    return (
-        root
-        | "Inputs" >> ReadInputs(run.input_files)
-        | "AuditImages" >> audit
-        | "WriteRun" >> WriteRun(run.uri, run.images, about)
+    carried: tuple[Any, ...] = ()
+    if run.earlier:
+        images, kept = root | "SkipDone" >> SkipDone(run.input_files, run.images, run.earlier)
+        carried = (kept,)
+    else:
+        images = root | "Inputs" >> ReadInputs(run.input_files)
+    routes = images | "EstimateImages" >> EstimateRoutes(
+        audit.settings, audit.weights, audit.accelerator, audit.redistribute
     )
+    rows = tuple(route | f"ToRow {number}" >> beam.Map(to_row) for number, route in enumerate(routes))
+    judged = rows | "WritePieces" >> WritePieces(run.uri) | "ReadPieces" >> ReadPieces(run.uri)
+    return (judged, *carried) | "Commit" >> CommitRun(run.uri, run.images, run.about, config.partition_by_group)
 
 
 def audit(config: AuditConfig, options: PipelineOptions) -> str:
@@ -154,13 +176,21 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
     """
     settings = config.settings
     transform = AuditImages(accelerator=config.accelerator, redistribute=not is_local(options), **asdict(settings))
+    with_accelerator = config.accelerator is not None
+    with_keras = any(needs_keras(file, with_accelerator) for file in transform.files.values())
     own = [transform.files[source] for source in transform.weights if source not in packaged_variants()]
     if own:
         # Somebody's own file: better found unusable here than by every worker.
-        start_quietly()
-        load_model(own[0])
-    run, with_model = start_run(config), bool(transform.weights)
-    run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image", with_model)
+        if with_keras:
+            start_quietly()
+        Predictor(own[0])
+    run = start_run(config, transform)
+    try:
+        run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image", with_keras)
+    except BaseException:
+        print(f"{run.uri} is not committed; the same command with --resume keeps what is done", file=sys.stderr)
+        raise
+    drop_pieces(run.uri)
     return run.uri
 
 
@@ -179,6 +209,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, metavar="URI", help="folder that gets run_id=.../")
     parser.add_argument("--group", metavar="REGEX", help="group of an image: the first capture on its uri")
     parser.add_argument("--group-column", metavar="NAME", help="group of an image: this column of the manifest")
+    parser.add_argument(
+        "--resume", action="store_true", help="carry over rows of earlier runs of this output that still hold"
+    )
+    parser.add_argument(
+        "--partition-by-group", action="store_true", help="a Hive folder group=NAME/ for the rows of each group"
+    )
     add_settings(parser)
     parser.add_argument("--accelerator", metavar="HINT", help="Beam's accelerator hint for the inference step")
     add_workers(parser)

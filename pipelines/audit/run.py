@@ -5,23 +5,33 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from io import BytesIO
-from operator import itemgetter
 from typing import Any
+from urllib.parse import quote, unquote
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import files
-from pipelines.audit.table import AUDIT_SCHEMA, Row
+from pipelines.audit.pieces import WritePieces, read_piece, to_parquet
+from pipelines.audit.table import AUDIT_SCHEMA
 from q1net_core import storage
 from q1net_core.errors import ImageError
 from q1net_core.metrics import AuditSummary
 from q1net_core.records import Status
 
 ROWS_PER_PART = 100_000
+# Rows lie by group and uri, so that a query for one group, or one folder, skips most row groups of a part.
+ROWS_PER_ROW_GROUP = 25_000
+# The name that Hive, and everybody since, gives the folder of rows without a value.
+NO_GROUP = "__HIVE_DEFAULT_PARTITION__"
 
 Written = tuple[files.Part, AuditSummary]
+
+
+def count_parts(rows: int) -> int:
+    """Of how many parts a run is, by its rows."""
+    return max(1, -(-rows // ROWS_PER_PART))
 
 
 def part_of(uri: str, parts: int) -> int:
@@ -29,63 +39,137 @@ def part_of(uri: str, parts: int) -> int:
     return int.from_bytes(blake2b(uri.encode(), digest_size=8).digest()) % parts
 
 
-def write_part(numbered: tuple[int, Iterable[Row]], run_uri: str, parts: int) -> Written:
-    """Write one part, sorted by uri, zstd; returns it with the statistics of its rows."""
-    number, rows = numbered
+def folder_of(group: str | None) -> str:
+    """The Hive folder of a group's rows: ``group=NAME/``, percent-encoded."""
+    return f"group={NO_GROUP if group is None else quote(group, safe='')}/"
+
+
+def group_in(name: str) -> str | None:
+    """The group that a part's folder names; None where it has none."""
+    value = name.partition("group=")[2].partition("/")[0]
+    return None if value in ("", NO_GROUP) else unquote(value)
+
+
+def split_by(table: pa.Table, keys: Sequence[Any]) -> Iterator[tuple[Any, pa.Table]]:
+    """A table in pieces of equal key, one key for each row."""
+    places: dict[Any, list[int]] = {}
+    for place, key in enumerate(keys):
+        places.setdefault(key, []).append(place)
+    for key, chosen in places.items():
+        yield key, table.take(pa.array(chosen))
+
+
+def name_parts(table: pa.Table, parts: int, by_group: bool) -> Iterator[tuple[str, pa.Table]]:
+    """A table of rows split into the parts that these go to, by the parts' names."""
+    numbers = [part_of(uri, parts) for uri in table["uri"].to_pylist()]
+    folders = map(folder_of, table["group"].to_pylist()) if by_group else [""] * len(table)
+    names = [f"{folder}part-{n:05d}-of-{parts:05d}.parquet" for folder, n in zip(folders, numbers, strict=True)]
+    return split_by(table, names)
+
+
+def write_part(named: tuple[str, Iterable[pa.Table]], run_uri: str) -> Written:
+    """Write one part, ordered by group and uri; returns it with the statistics of its rows.
+
+    A part of a group's folder has no column ``group``: readers take it from the folder's name, and some refuse both.
+    """
+    name, tables = named
     # Names that are not text may look alike in print; a retry must write the same bytes even so.
-    ordered = sorted(rows, key=itemgetter("uri", "processed_at"))
-    buffer = BytesIO()
-    pq.write_table(pa.Table.from_pylist(ordered, AUDIT_SCHEMA), buffer, compression="zstd")
-    name = f"part-{number:05d}-of-{parts:05d}.parquet"
-    part = files.write_part(run_uri, name, buffer.getvalue(), len(ordered))
-    return part, AuditSummary.of((row["group"], row["status"], row["verdict"], row["quality"]) for row in ordered)
+    rows = pa.concat_tables(tables).sort_by([(key, "ascending") for key in ("group", "uri", "processed_at")])
+    kept = rows.drop_columns("group") if "/" in name else rows
+    part = files.write_part(run_uri, name, to_parquet(kept, row_group_size=ROWS_PER_ROW_GROUP), len(rows))
+    columns = (rows[column].to_pylist() for column in ("group", "status", "verdict", "quality"))
+    return part, AuditSummary.of(zip(*columns, strict=True))
 
 
-def commit_run(_: None, written: list[Written], run_uri: str, expected: int, about: files.JSON) -> str:
+def commit_run(
+    _: None, written: list[Written], run_uri: str, expected: int, about: files.JSON, carried: int = 0
+) -> str:
     """Check that every input became exactly one row, then write summary.json and, last, `_run.json`.
+
+    ``carried`` of the rows are from earlier runs.
 
     Raises:
         RuntimeError: rows are missing or doubled; nothing is committed.
     """
     rows = sum(part.rows for part, _ in written)
     if rows != expected:
-        raise RuntimeError(f"run {run_uri} has {rows} rows for {expected} inputs; it is not committed, start it again")
+        raise RuntimeError(
+            f"run {run_uri} has {rows} rows for {expected} inputs; it is not committed, start it again with --resume"
+        )
     summary = AuditSummary.merge_all(summary for _, summary in written)
     files.write_json(storage.join(run_uri, "summary.json"), summary.to_json())
-    totals = {"rows": rows, "ok": summary.total.statuses.get(Status.OK.value, 0)}
+    totals = {"rows": rows, "ok": summary.total.statuses.get(Status.OK.value, 0), "carried": carried}
     about = about | {"totals": totals, "committed_at": datetime.now(UTC).isoformat()}
     files.commit(storage.join(run_uri, "_run.json"), about, (part for part, _ in written))
     return run_uri
 
 
 @dataclass
-class WriteRun(beam.PTransform):
-    """Rows -> Parquet parts under ``run_uri``, then the commit; one output element, the committed run's uri.
+class CommitRun(beam.PTransform):
+    """Tables of rows -> parts, then the commit; one output element, the committed run's uri.
 
     Args:
         run_uri: the run's own, new folder.
         expected: how many rows there must be.
         about: what else `_run.json` says, JSON values.
+        by_group: put the rows of each group into a Hive folder of its own.
     """
 
     run_uri: str
     expected: int
     about: dict[str, Any]
+    by_group: bool = False
 
-    def expand(self, rows: beam.PCollection[Row]) -> beam.PCollection[str]:
-        """Group rows into parts by their uri, write, commit."""
-        count = max(1, -(-self.expected // ROWS_PER_PART))
+    def expand(self, tables: Any) -> beam.PCollection[str]:
+        """From tables of rows, or a pair of them: judged by this run, carried over from earlier ones."""
+        judged, *carried = tables if isinstance(tables, tuple) else (tables,)
+        count: Any = 0
+        if carried:
+            count = beam.pvalue.AsSingleton(
+                carried[0] | "Rows" >> beam.Map(len) | "Sum" >> beam.CombineGlobally(sum).without_defaults(), 0
+            )
         parts = (
-            rows
-            | "ByPart" >> beam.WithKeys(lambda row, count: part_of(row["uri"], count), count)
+            (judged, *carried)
+            | "AllRows" >> beam.Flatten()
+            | "NameParts" >> beam.FlatMap(name_parts, count_parts(self.expected), self.by_group)
             | "GroupByPart" >> beam.GroupByKey()
-            | "WritePart" >> beam.Map(write_part, self.run_uri, count)
+            | "WritePart" >> beam.Map(write_part, self.run_uri)
         )
         return (
-            rows.pipeline
+            judged.pipeline
             | "Once" >> beam.Create([None])
-            | "Commit" >> beam.Map(commit_run, beam.pvalue.AsList(parts), self.run_uri, self.expected, self.about)
+            | "Commit"
+            >> beam.Map(commit_run, beam.pvalue.AsList(parts), self.run_uri, self.expected, self.about, count)
         )
+
+
+@dataclass
+class WriteRun(beam.PTransform):
+    """Rows, as one PCollection or several -> a committed run; one output element, its uri.
+
+    The arguments are those of CommitRun.
+    """
+
+    run_uri: str
+    expected: int
+    about: dict[str, Any]
+    by_group: bool = False
+
+    def expand(self, rows: Any) -> beam.PCollection[str]:
+        """Write pieces as rows come, then parts, then the commit."""
+        commit = CommitRun(self.run_uri, self.expected, self.about, self.by_group)
+        return rows | "WritePieces" >> WritePieces(self.run_uri) | "ReadPieces" >> ReadPieces(self.run_uri) | commit
+
+
+@dataclass
+class ReadPieces(beam.PTransform):
+    """Names of pieces of a run -> tables of their rows."""
+
+    run_uri: str
+
+    def expand(self, names: beam.PCollection[str]) -> beam.PCollection[pa.Table]:
+        """One output; what follows can be done again without estimating anything again."""
+        return names | "Keep" >> beam.Reshuffle() | "ReadPiece" >> beam.Map(read_piece, self.run_uri)
 
 
 def open_run(run_uri: str) -> files.JSON:
@@ -98,6 +182,26 @@ def open_run(run_uri: str) -> files.JSON:
         raise FileNotFoundError(f"{run_uri} is not a committed run: it has no _run.json") from error
 
 
+def read_rows(run_uri: str, listed: files.JSON, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of one listed file of a run, in AUDIT_SCHEMA or ``columns`` of it.
+
+    Columns that a run of an older version did not have are null.
+
+    Raises:
+        ImageError: it cannot be read.
+        ValueError: it is not the file that was listed.
+    """
+    wanted = AUDIT_SCHEMA.names if columns is None else columns
+    file = pq.ParquetFile(BytesIO(files.read_part(run_uri, listed)))
+    part = file.read(columns=[name for name in wanted if name in file.schema_arrow.names])
+    arrays = [column_of(part, AUDIT_SCHEMA.field(name), file.metadata.num_rows) for name in wanted]
+    if "/group=" in f"/{listed['name']}" and "group" in wanted:
+        arrays[list(wanted).index("group")] = pa.repeat(
+            pa.scalar(group_in(listed["name"]), pa.string()), file.metadata.num_rows
+        )
+    return pa.table(arrays, schema=pa.schema([AUDIT_SCHEMA.field(name) for name in wanted]))
+
+
 def read_parts(run_uri: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The parts of a committed run, one at a time, as `_run.json` lists them, checked against its checksums.
 
@@ -107,17 +211,13 @@ def read_parts(run_uri: str, columns: Sequence[str] | None = None) -> Iterator[p
         FileNotFoundError: the run was never committed.
         ValueError: a part is not the one that was committed.
     """
-    wanted = AUDIT_SCHEMA.names if columns is None else columns
-    schema = pa.schema([AUDIT_SCHEMA.field(name) for name in wanted])
     for listed in open_run(run_uri)["files"]:
-        file = pq.ParquetFile(BytesIO(files.read_part(run_uri, listed)))
-        part = file.read(columns=[name for name in wanted if name in file.schema_arrow.names])
-        yield pa.table([column_of(part, field) for field in schema], schema=schema)
+        yield read_rows(run_uri, listed, columns)
 
 
-def column_of(part: pa.Table, field: pa.Field) -> pa.Array:
+def column_of(part: pa.Table, field: pa.Field, rows: int) -> pa.Array:
     """A column of the audit table from a part of any version; nulls where it does not have it."""
-    return part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(len(part), field.type)
+    return part[field.name].cast(field.type) if field.name in part.column_names else pa.nulls(rows, field.type)
 
 
 def read_run(run_uri: str) -> pa.Table:

@@ -21,6 +21,7 @@ from pipelines.runtime.versions import find_versions
 from pipelines.transforms import ReadImages
 from q1net_core import storage
 from q1net_core.errors import ConfigError
+from q1net_core.network.predictor import needs_keras
 from q1net_core.network.weights import read_weights
 from q1net_core.records import ListedImage
 from q1net_core.sampling import PATCHES
@@ -126,6 +127,6 @@ def evaluate(config: EvaluateConfig, candidates: Sequence[Candidate], options: P
         "rows",
         len(images) * len(cases) * len(candidates) * (len(study.sizes) or 1),
         "image",
-        with_model=bool(config.weights),
+        with_keras=any(candidate.weights is not None and needs_keras(candidate.weights) for candidate in candidates),
     )
     return files.read_json(storage.join(config.output, study.file))

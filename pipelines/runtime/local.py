@@ -60,16 +60,16 @@ def run_pipeline(
     counter: str,
     total: int,
     unit: str,
-    with_model: bool = True,
+    with_keras: bool = True,
 ) -> None:
     """Build and run to the end, with progress where it can be seen; raises whatever made the job fail.
 
-    TensorFlow is loaded, quietly, before the progress bar starts, unless the pipeline is one without a model.
+    Keras is loaded, quietly, before the progress bar starts, unless nothing in the pipeline needs it.
     """
     bypass_proxy()
     runner = make_runner(options)
     print(f"engine: {describe_engine(options)}", file=sys.stderr)
-    if is_local(options) and with_model:
+    if is_local(options) and with_keras:
         # Worker threads call the model side by side; threads inside one call of 256 patches gain little. TensorFlow
         # reads these variables when it starts, and has no other setting that reaches worker processes.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")

@@ -10,6 +10,7 @@ LIBRARIES = {
     "keras": "keras",
     "tensorflow": "tensorflow",
     "jax": "jax",
+    "onnxruntime": "onnxruntime",
     "numpy": "numpy",
     "pillow": "pillow",
     "pyarrow": "pyarrow",

@@ -59,10 +59,10 @@ def make_shards(config: ShardsConfig, options: PipelineOptions) -> dict[str, Any
     work = make_work(config, corpus.images, local)
     try:
         first = partial(survey_images, config=config, corpus=corpus, work=work)
-        run_pipeline(first, options, "shard_images", corpus.images, "image", with_model=False)
+        run_pipeline(first, options, "shard_images", corpus.images, "image", with_keras=False)
         plan = plan_shards(config, corpus)
         second = partial(write_dataset, config=config, plan=plan, work=work, local=local)
-        run_pipeline(second, options, "shard_images", sum(plan.images.values()), "image", with_model=False)
+        run_pipeline(second, options, "shard_images", sum(plan.images.values()), "image", with_keras=False)
     finally:
         storage.remove(work)
     return read_json(storage.join(config.output, "dataset.json"))

@@ -1,6 +1,6 @@
-"""Checked weights -> a loaded model that predicts.
+"""Checked weights -> a loaded model that predicts: by ONNX Runtime on a CPU, by Keras on an accelerator.
 
-Layer: keras, imported with the first model and not with this module; no beam, no pyarrow.
+Layer: keras and onnxruntime, imported with the first model and not with this module; no beam, no pyarrow.
 """
 
 import tempfile
@@ -17,9 +17,17 @@ from q1net_core.records import Float32Array, UInt8Array
 if TYPE_CHECKING:
     import keras
 
-# A call's number of samples is rounded up to a multiple of a sixteenth of the largest call: compilers and
-# accelerators, which prepare each shape they meet, meet sixteen at most.
+# Keras's compilers prepare each shape that they meet: a call's number of samples is rounded up to a multiple of a
+# sixteenth of the largest call, so that they meet sixteen at most. ONNX Runtime takes calls of any size.
 SHAPES = 16
+
+# A batch of samples uint8 [N, h, w, 3] -> the model's outputs, anything that numpy reads.
+Call = Callable[[UInt8Array], Any]
+
+
+def needs_keras(weights: WeightsFile, accelerator: bool = False) -> bool:
+    """Whether predicting with these weights imports Keras: on accelerators, and where there is no ONNX file."""
+    return accelerator or weights.onnx is None
 
 
 class Predictor:
@@ -32,15 +40,19 @@ class Predictor:
         weights: verified weights.
         images_per_call: of so many images the samples fit into one call. On a CPU one is best: larger calls leave the
             cache. Accelerators want more.
+        with_keras: whether Keras runs the network, and not ONNX Runtime; None: where it must, see needs_keras.
 
     Raises:
         WeightsError: the file is not a model of its variant.
     """
 
-    def __init__(self, weights: WeightsFile, images_per_call: int = 1) -> None:
+    def __init__(self, weights: WeightsFile, images_per_call: int = 1, with_keras: bool | None = None) -> None:
         self.weights = weights
         self.largest_call = images_per_call * weights.network.input.most()
-        self._call = compile_inference(load_model(weights))
+        if with_keras is None:
+            with_keras = needs_keras(weights, accelerator=images_per_call > 1)
+        self._call = compile_keras(load_model(weights)) if with_keras else compile_onnx(weights)
+        self._multiple = max(1, self.largest_call // SHAPES) if with_keras else 1
 
     def predict(self, samples: UInt8Array) -> tuple[Float32Array, Float32Array]:
         """Samples uint8 [N, h, w, 3] -> quality and confidence, float32 [N] each, 0-100."""
@@ -49,12 +61,35 @@ class Predictor:
         return self.weights.network.read_outputs(np.concatenate(outputs))
 
     def _predict_call(self, samples: UInt8Array) -> Float32Array:
-        missing = -len(samples) % max(1, self.largest_call // SHAPES)
+        missing = -len(samples) % self._multiple
         padded = np.pad(samples, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else samples
         return np.asarray(self._call(padded))[: len(samples)]
 
 
-def compile_inference(model: "keras.Model") -> Callable[[UInt8Array], Any]:
+def compile_onnx(weights: WeightsFile) -> Call:
+    """The ONNX file of these weights as a function of one batch of any length, callable from several threads at once.
+
+    Raises:
+        WeightsError: there is none, or it is not an ONNX model.
+    """
+    import onnxruntime
+
+    if weights.onnx is None:
+        raise WeightsError(f"weights of {weights.variant} have no ONNX file: q1net export --format onnx --beside")
+    options = onnxruntime.SessionOptions()
+    # Images are predicted side by side, one by each worker; threads inside a call gain little.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # Errors only: it warns of devices that it does not find.
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(weights.onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises whatever the broken file provokes
+        raise WeightsError(f"ONNX file of {weights.variant} cannot be loaded: {error}") from error
+    (source,) = session.get_inputs()
+    return lambda samples: session.run(None, {source.name: samples})[0]
+
+
+def compile_keras(model: "keras.Model") -> Call:
     """The model as a compiled function of one batch of any length, callable from several threads at once."""
     import keras
 
@@ -66,14 +101,14 @@ def compile_inference(model: "keras.Model") -> Callable[[UInt8Array], Any]:
         call = tf.function(lambda samples: model(samples, training=False), input_signature=signature)
         # Traced here, once, so that no two threads do it at the same time later.
         call.get_concrete_function()
-        return cast(Callable[[UInt8Array], Any], call)
+        return cast(Call, call)
     if backend == "jax":
         import jax
 
         trainable = [variable.value for variable in model.trainable_variables]
         fixed = [variable.value for variable in model.non_trainable_variables]
         compiled = jax.jit(lambda samples: model.stateless_call(trainable, fixed, samples, training=False)[0])
-        return cast(Callable[[UInt8Array], Any], compiled)
+        return cast(Call, compiled)
     raise WeightsError(f"Keras backend is {backend!r}; expected tensorflow or jax (environment variable KERAS_BACKEND)")
 
 

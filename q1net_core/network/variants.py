@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from q1net_core.records import Float32Array
-from q1net_core.sampling import PATCHES, InputKind
+from q1net_core.sampling import PATCHES, InputKind, centre_crop
 
 if TYPE_CHECKING:
     import keras
 
 MAX_QUALITY = 100.0
+# As the level of pictures that were never compressed, where a network tells them apart.
+NEVER_COMPRESSED = 101.0
 
 # Outputs [N, ...] of a model -> quality and confidence, float32 [N] each, 0-100.
 ReadOutputs = Callable[[Float32Array], tuple[Float32Array, Float32Array]]
@@ -35,6 +37,11 @@ def read_quality(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
 def read_levels(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Outputs [N, 100] of a classifier, probabilities of the levels 1-100: the likeliest one, and how likely it is."""
     return (np.argmax(outputs, axis=1) + 1).astype(np.float32), MAX_QUALITY * outputs.max(axis=1)
+
+
+def read_maps(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """Outputs [N, h, w, 2] of JQE, whose channel 0 is 1 - quality / 100: the map's mean; confidence 100."""
+    return read_quality(MAX_QUALITY * (1 - np.clip(outputs[..., :1], 0, 1).mean(axis=(1, 2))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,8 @@ class Variant:
         read_outputs: what its outputs mean.
         loss: what it is trained with, a name in ``training.losses.LOSSES``.
         weights: name of the packaged weights that it is used with by default; None where there are none.
+        published: its name in Table 2 of BMVC 2021, if it is there.
+        trained_on: height and width of training windows, where they are not those of ``input``.
     """
 
     architecture: Architecture
@@ -66,6 +75,15 @@ class Variant:
     read_outputs: ReadOutputs = read_confidence
     loss: str = "confidence aware"
     weights: str | None = None
+    published: str | None = None
+    trained_on: int | None = None
+
+    @property
+    def training_size(self) -> int:
+        """Height and width of what it is trained on, in pixels."""
+        size = self.trained_on or self.input.size
+        assert size is not None, "whoever sees whole images says what it is trained on"
+        return size
 
 
 def q1net(k: int = 8, alpha: int = 2, bottlenecks: bool = True) -> Architecture:
@@ -73,13 +91,26 @@ def q1net(k: int = 8, alpha: int = 2, bottlenecks: bool = True) -> Architecture:
     return Architecture("q1net_core.network.q1net:build_q1net", {"k": k, "alpha": alpha, "bottlenecks": bottlenecks})
 
 
+def regressor(builder: str, size: int, published: str) -> Variant:
+    """A network that sees one window from the middle of an image and gives one number, as in Table 2 of BMVC 2021."""
+    architecture = Architecture(f"q1net_core.network.{builder}")
+    return Variant(architecture, centre_crop(size), read_quality, "absolute error", published=published)
+
+
 VARIANTS = {
-    "q1net-k8": Variant(q1net(), weights="q1net-k8"),
+    "q1net-k8": Variant(q1net(), weights="q1net-k8", published="Q1Net (baseline, k=8)"),
     "q1net-k6": Variant(q1net(k=6)),
     "q1net-k12": Variant(q1net(k=12)),
     "q1net-no-bottleneck": Variant(q1net(bottlenecks=False)),
     "q1net-regressor": Variant(q1net(alpha=1), read_outputs=read_quality, loss="absolute error"),
     "q1net-classifier": Variant(q1net(alpha=100), read_outputs=read_levels, loss="level cross-entropy"),
+    "mobilenet-v2": regressor("mobilenet_v2:build_mobilenet_v2", 224, "MobileNetV2"),
+    "efficientnet-b0": regressor("efficientnet:build_efficientnet_b0", 256, "EfficientNet"),
+    "shufflenet": regressor("shufflenet:build_shufflenet", 224, "ShuffleNet"),
+    "lcnn": regressor("lcnn:build_lcnn", 256, "LCNN"),
+    "jqe": replace(regressor("jqe:build_jqe", 256, "JQE"), read_outputs=read_maps, loss="quality maps", trained_on=60),
+    "jqe-like": regressor("jqe_like:build_jqe_like", 256, "JQE-like"),
+    "q-est": regressor("q_est:build_q_est", 256, "Q-EST"),
 }
 # Other weights of the same network.
 VARIANTS["q1net-k8-robust"] = replace(VARIANTS["q1net-k8"], weights="q1net-k8-robust")

@@ -1,4 +1,4 @@
-"""Variant name or weights file -> checked file; and the card that lies beside each, NAME.json beside NAME.keras.
+"""Variant name or weights file -> checked files; beside each NAME.keras lie its card and, for CPUs, its ONNX file.
 
 Layer: fsspec through storage; no beam, no pyarrow. Keras is imported where weights are written, never where they are
 read, so that whoever only starts a run on other machines needs no TensorFlow.
@@ -44,7 +44,7 @@ class Card:
         calibration: how the pictures were sampled that chose ``fusions``.
         fusions: of each fusion rule, the best first: ``threshold``, ``calibration``, figures.
         intervals: of fusion rules, by name, how far their answers may be off (intervals.tables_to_json).
-        onnx_sha256: of the same network as an ONNX file; None where there is none.
+        onnx_sha256: of the same network as an ONNX file, NAME.onnx beside NAME.keras; None where there is none.
         more: all other keys.
     """
 
@@ -102,6 +102,11 @@ def card_uri(weights: str) -> str:
     return weights.removesuffix(".keras") + ".json"
 
 
+def onnx_uri(weights: str) -> str:
+    """Where the ONNX file of a .keras file lies."""
+    return weights.removesuffix(".keras") + ".onnx"
+
+
 def read_card(weights: str, finished: bool = True) -> Card:
     """The card beside a .keras file; a ``finished`` one has fusion rules.
 
@@ -130,10 +135,11 @@ def write_card(card: Card, weights: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Verified weights: the file's ``content`` and its ``card``."""
+    """Verified weights: the file's ``content``, its ``card``, and the same network as an ONNX file, if there is one."""
 
     content: bytes
     card: Card
+    onnx: bytes | None = None
 
     @property
     def variant(self) -> str:
@@ -195,22 +201,21 @@ def read_weights(source: str, codecs: Collection[str] | None = LIBJPEG_CODECS) -
         codecs: those whose levels may be estimated; None allows any.
 
     Raises:
-        WeightsError: no such file or card, the content does not have the sha256 that the card names, nobody knows the
+        WeightsError: no such file or card, a file does not have the sha256 that the card names, nobody knows the
             variant, or the levels are those of another codec.
     """
     uri = find_weights(source)
     try:
         content, card = storage.read_bytes(uri, MAX_WEIGHTS_BYTES), read_card(uri)
+        onnx = storage.read_bytes(onnx_uri(uri), MAX_WEIGHTS_BYTES) if card.onnx_sha256 else None
     except ImageError as error:
         raise WeightsError(
-            f"weights {uri} cannot be used: {error}; expected a .keras file and {card_uri(uri)}"
+            f"weights {uri} cannot be used: {error}; expected a .keras file, {card_uri(uri)} and the .onnx file that "
+            "it may name"
         ) from error
-    actual = sha256(content).hexdigest()
-    if actual != card.sha256:
-        raise WeightsError(
-            f"weights {uri} have sha256 {actual}; its card says {card.sha256}. The file is damaged or from another "
-            "training: fetch both files again"
-        )
+    check_digest(uri, content, card.sha256)
+    if onnx is not None:
+        check_digest(onnx_uri(uri), onnx, card.onnx_sha256)
     if card.variant not in VARIANTS:
         raise WeightsError(
             f"card of weights {uri} names variant {card.variant!r}; expected one of {', '.join(VARIANTS)}"
@@ -220,7 +225,17 @@ def read_weights(source: str, codecs: Collection[str] | None = LIBJPEG_CODECS) -
             f"weights {uri} estimate levels of the codec {card.codec!r}, which are no JPEG quality; expected weights "
             f"for one of {', '.join(codecs)}"
         )
-    return WeightsFile(content, card)
+    return WeightsFile(content, card, onnx)
+
+
+def check_digest(uri: str, content: bytes, expected: str | None) -> None:
+    """Raise WeightsError unless a file has the sha256 that its card names."""
+    actual = sha256(content).hexdigest()
+    if actual != expected:
+        raise WeightsError(
+            f"weights {uri} have sha256 {actual}; its card says {expected}. The file is damaged or from another "
+            "training: fetch all files of these weights again"
+        )
 
 
 def read_pinned(source: str, sha256: str) -> WeightsFile:
@@ -235,7 +250,10 @@ def read_pinned(source: str, sha256: str) -> WeightsFile:
 
 
 def write_weights(model: "keras.Model", uri: str, card: Card) -> None:
-    """Save a model without its optimizer as ``uri`` (.keras), and beside it its card, completed by the sha256."""
+    """Save a model without its optimizer as ``uri`` (.keras), and beside it its card, completed by the sha256.
+
+    The card names no ONNX file: one that lies there is of other weights. ``q1net export --beside`` makes it anew.
+    """
     bare = VARIANTS[card.variant].architecture.build()
     bare.set_weights(model.get_weights())
     with tempfile.TemporaryDirectory() as folder:
@@ -243,4 +261,10 @@ def write_weights(model: "keras.Model", uri: str, card: Card) -> None:
         bare.save(path)
         content = path.read_bytes()
     storage.write_bytes(uri, content)
-    write_card(replace(card, sha256=sha256(content).hexdigest()), uri)
+    write_card(replace(card, sha256=sha256(content).hexdigest(), onnx_sha256=None), uri)
+
+
+def write_onnx(content: bytes, uri: str) -> None:
+    """Write an ONNX file beside the weights ``uri`` (.keras) that it was made from, and its sha256 into their card."""
+    storage.write_bytes(onnx_uri(uri), content)
+    write_card(replace(read_card(uri, finished=False), onnx_sha256=sha256(content).hexdigest()), uri)

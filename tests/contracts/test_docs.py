@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import cli, export, predict
+from pipelines import cli, export, predict, runs
 from pipelines.audit import command as audit
+from pipelines.audit.report import command as report
 from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.evaluation import command as evaluate
 from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.studies.conditions import CONDITIONS
-from pipelines.report import command as report
 from pipelines.runtime.counters import COUNTERS
 from pipelines.runtime.options import beam_parser
 from pipelines.shards import command as shards
@@ -27,6 +27,7 @@ from q1net_core.network.variants import VARIANTS
 from q1net_core.records import Status, Verdict
 from q1net_core.settings import ESTIMATORS
 from training import __main__ as train
+from training.config import PRESETS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -38,6 +39,7 @@ PARSERS = {
     "export": export.make_parser(),
     "predict": predict.make_parser(),
     "report": report.make_parser(),
+    "runs": runs.make_parser(),
     "shards": shards.make_parser(),
     "train": train.make_parser(),
 }
@@ -171,12 +173,13 @@ def test_documented_commands_are_the_commands() -> None:
     assert set(PARSERS) == set(cli.COMMANDS)
 
 
-def test_trainable_variants_are_documented() -> None:
-    documented = re.search(r"\| `--variant NAME` \| (.*?) \|", PAGES["train"])
-    assert documented is not None
-    assert set(re.findall(r"`([\w-]+)`", documented[1])) == {
-        name for name, variant in VARIANTS.items() if variant.loss == "confidence aware"
-    }
+def test_variants_are_documented_with_their_parameters() -> None:
+    documented = {name: int(cells[1].replace(",", "")) for name, cells in table_in("networks", "variant").items()}
+    assert documented == {name: variant.architecture.build().count_params() for name, variant in VARIANTS.items()}
+
+
+def test_presets_are_documented() -> None:
+    assert set(table_in("train", "preset")) == set(PRESETS)
 
 
 @pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", *(f"docs/{name}.md" for name in PAGES)])

@@ -6,11 +6,13 @@ from graphlib import CycleError, TopologicalSorter
 import pytest
 from rooms import MODULES, arrows, floors, imported, imports, modules_of, room_of
 
+from q1net_core.network.variants import VARIANTS
+
 # The rooms of the core from the lowest layer to the highest: a room knows its own layer and those below.
 CORE = (
-    ("arrays", "errors", "markdown", "png", "records"),
+    ("arrays", "errors", "markdown", "png", "records", "transient"),
     ("alterations", "fusion", "jpeg", "metrics", "patches", "storage", "verdict"),
-    ("codecs", "images", "intervals", "lattice", "overlay", "sampling"),
+    ("codecs", "images", "intervals", "lattice", "listing", "overlay", "sampling"),
     ("network",),
     ("settings",),
     ("estimator",),
@@ -23,6 +25,9 @@ STANDARD_OR_NUMPY_ONLY = ("q1net_core.arrays", "q1net_core.records", "q1net_core
 DECODERS = {"cv2", "imageio", "jpeglib", "simplejpeg", "skimage", "turbojpeg", "pyvips", "rawpy"}
 # All of the core but the networks.
 LIGHT = [name for name in MODULES if name.startswith("q1net_core") and not name.startswith("q1net_core.network")]
+# Modules that build a network, by what VARIANTS says, and what they share.
+BUILDERS = {variant.architecture.builder.partition(":")[0] for variant in VARIANTS.values()}
+BUILDERS |= {"q1net_core.network.heads"}
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 HEAVY = FRAMEWORKS | {"apache_beam", "pyarrow"}
 COMMANDS = (
@@ -90,8 +95,8 @@ def test_only_storage_knows_fsspec() -> None:
 
 def test_keras_is_for_models_and_training() -> None:
     core = {module for module in MODULES if module.startswith("q1net_core")}
-    assert core & importers("keras") == {"q1net_core.network.q1net", "q1net_core.network.predictor"}
-    assert core & importers("keras", inside_functions=False) == {"q1net_core.network.q1net"}
+    assert core & importers("keras") == BUILDERS | {"q1net_core.network.predictor"}
+    assert core & importers("keras", inside_functions=False) == BUILDERS
     assert core & (importers("tensorflow") | importers("jax")) == {"q1net_core.network.predictor"}
     for framework in FRAMEWORKS:
         at_the_top = importers(framework, inside_functions=False)
@@ -100,9 +105,9 @@ def test_keras_is_for_models_and_training() -> None:
 
 def test_the_model_is_loaded_lazily_by_whoever_needs_no_keras() -> None:
     for module in MODULES:
-        if not module.startswith("training") and module != "q1net_core.network.q1net":
+        if not module.startswith("training") and module not in BUILDERS:
             top = imported(module, inside_functions=False)
-            assert not any(name.startswith(("q1net_core.network.q1net", "training")) for name in top), module
+            assert not any(name.startswith((*BUILDERS, "training")) for name in top), module
 
 
 def test_beam_is_for_pipelines_and_arrow_for_tables_and_shards() -> None:

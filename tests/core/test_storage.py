@@ -9,14 +9,15 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from q1net_core import transient
 from q1net_core.errors import ConfigError, ImageError
+from q1net_core.listing import IMAGE_EXTENSIONS, list_images
 from q1net_core.records import Status
 from q1net_core.storage import (
-    IMAGE_EXTENSIONS,
     ensure_writable,
     exists,
     join,
-    list_images,
+    list_names,
     printable_uri,
     read_bytes,
     write_bytes,
@@ -203,8 +204,10 @@ def test_a_huge_file_is_refused_without_reading_it(tmp_path: Path) -> None:
 
 AS_NOBODY = """
 import os, sys
+from q1net_core import transient
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.storage import ensure_writable, list_images, read_bytes
+from q1net_core.listing import list_images
+from q1net_core.storage import ensure_writable, read_bytes
 folder = sys.argv[1]
 list(list_images(folder + "/gone*"))
 if os.geteuid() == 0:
@@ -367,6 +370,7 @@ def test_small_remote_objects_take_one_request(s3_server: str, monkeypatch: pyte
 
 
 def test_unreachable_store(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transient, "TRIES", 2)
     kind = fsspec.get_filesystem_class("s3")
 
     async def fail(self: object, *args: object, **options: object) -> object:
@@ -384,3 +388,23 @@ def test_importing_storage_creates_no_filesystem() -> None:
     code = "import sys, q1net_core.storage; print(sorted({'s3fs', 'gcsfs', 'aiohttp'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_names_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a[1]").mkdir()
+    for name in ("run_id=2", "run_id=1"):
+        (tmp_path / "a[1]" / name).mkdir()
+        (tmp_path / "a[1]" / name / "x.json").touch()
+    (tmp_path / "a[1]" / "file").touch()
+    assert list_names(f"{tmp_path}/a[1]") == ["file", "run_id=1", "run_id=2"]
+    assert list_names(f"{tmp_path}/a[1]/") == ["file", "run_id=1", "run_id=2"]
+    assert list_names(f"{tmp_path}/gone") == []
+
+
+@pytest.mark.parametrize("store", ["s3_server", "gcs_server"])
+def test_names_in_a_folder_of_a_bucket(store: str, request: pytest.FixtureRequest) -> None:
+    base = f"{request.getfixturevalue(store)}/{uuid.uuid4().hex}"
+    for name in ("run_id=2/x.json", "run_id=1/a/b.json", "file"):
+        write_bytes(f"{base}/{name}", b"x")
+    assert list_names(base) == ["file", "run_id=1", "run_id=2"]
+    assert list_names(f"{base}/gone") == []

@@ -1,6 +1,7 @@
 """Every format gives the predictions of the original, in its own runtime, and is refused where it does not."""
 
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipelines import export
 from pipelines.cli import main
 from pipelines.runtime.quiet import keep_quiet
 from q1net_core import storage
-from q1net_core.network.predictor import Predictor
+from q1net_core.network.predictor import Predictor, needs_keras
 from q1net_core.network.weights import read_weights
 
 
@@ -94,7 +95,25 @@ def test_folders_are_written_to_any_store(weights_uri: str, capsys: pytest.Captu
     assert sum(len(storage.read_bytes(f"{uri}/{name}", size)) for name in names) == size
 
 
-@pytest.mark.parametrize("package", ["onnx", "onnxruntime", "tf2onnx"])
+def test_weights_get_their_onnx_file_beside_them(
+    weights_uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for suffix in (".keras", ".json"):
+        shutil.copy(Path(weights_uri).with_suffix(suffix), tmp_path / f"mine{suffix}")
+    uri = str(tmp_path / "mine.keras")
+    assert needs_keras(read_weights(uri))
+    assert main(["export", "--weights", uri, "--format", "tflite", "--beside"]) == 2
+    assert capfd.readouterr().err == "q1net export: --format is tflite; --beside writes onnx only\n"
+    assert main(["export", "--weights", uri, "--format", "onnx", "--beside"]) == 0
+    assert capfd.readouterr().out.startswith(f"{tmp_path / 'mine.onnx'}: onnx, ")
+    weights = read_weights(uri)
+    assert not needs_keras(weights)
+    patches = export.read_patches()
+    by_onnx, by_keras = Predictor(weights).predict(patches), Predictor(weights, with_keras=True).predict(patches)
+    np.testing.assert_allclose(by_onnx, by_keras, rtol=0, atol=export.TOLERANCE)
+
+
+@pytest.mark.parametrize("package", ["onnx", "tf2onnx"])
 def test_a_missing_package_is_named(
     package: str, weights_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

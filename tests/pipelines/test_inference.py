@@ -1,8 +1,10 @@
 """The model's handler: pinned weights, whole images in and out, and no TensorFlow where nothing is predicted."""
 
+import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,6 +160,24 @@ def test_a_failing_model_stops_the_job(handler: Q1NetHandler, images: list[Image
 
     with pytest.raises(RuntimeError, match="out of memory"):
         list(handler.run_inference(images, Broken()))
+
+
+@pytest.mark.parametrize("flags", [(), ("--weights", "q1net-k8")])
+def test_audit_and_predict_on_a_cpu_load_no_tensorflow(flags: tuple[str, ...], tmp_path: Path) -> None:
+    folder = Path(__file__).parents[1] / "photographs" / "messenger"
+    images = [str(folder / "sailing.jpg"), str(folder / "chalet.png")]
+    code = (
+        "import sys\nfrom pipelines.cli import main\n"
+        f"assert main(['predict', *{images}, *{flags}]) == 0\n"
+        f"assert main(['audit', *{images}, *{flags}, '--output', 'runs', '--workers', '2']) == 0\n"
+        "print(sorted({'tensorflow', 'keras', 'jax'} & set(sys.modules)), 'onnxruntime' in sys.modules)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=True, cwd=tmp_path, env=environment
+    )
+    assert done.stdout.splitlines()[-1] == "[] True"
 
 
 def test_processes_that_only_decode_or_submit_load_no_tensorflow() -> None:

@@ -14,11 +14,11 @@ from pipelines.predict import to_line
 from q1net_core.errors import ImageError
 from q1net_core.estimator import estimate_image, finish, load_network
 from q1net_core.images.decode import decode
+from q1net_core.listing import list_images
 from q1net_core.overlay import PatchView, draw_gallery, draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
 from q1net_core.records import Estimate, ImageInfo, LatticeEstimate, ListedImage, Status
 from q1net_core.settings import EstimatorSettings
-from q1net_core.storage import list_images
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "photographs"
 

@@ -12,12 +12,16 @@ import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import fsspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from faulty_proxy import Faults, Proxy, faulty_proxy
 from servers import free_port, running
 
 BUCKET = "q1net-test"
+# What names a store's address, by the fixture that starts it, and the protocol of its uris.
+ADDRESSES = {"s3_server": ("AWS_ENDPOINT_URL", "s3"), "gcs_server": ("STORAGE_EMULATOR_HOST", "gs")}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,6 +61,20 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
         patch.setenv("GOOGLE_CLOUD_PROJECT", "test")
         yield f"gs://{BUCKET}"
+
+
+@contextlib.contextmanager
+def through_faults(server: str, faults: Faults) -> Iterator[Proxy]:
+    """Send what goes to the store of a fixture through a proxy that injects faults, while this lasts."""
+    variable, protocol = ADDRESSES[server]
+    kind = fsspec.get_filesystem_class(protocol)
+    with faulty_proxy(os.environ[variable], faults) as proxy, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(variable, proxy.url)
+        kind.clear_instance_cache()
+        try:
+            yield proxy
+        finally:
+            kind.clear_instance_cache()
 
 
 def _request(url: str, method: str = "GET") -> None:

@@ -26,7 +26,7 @@ from training import __main__ as command
 from training import validation
 from training.calibration import ChosenRule
 from training.config import PRESETS, TrainConfig, preset
-from training.data.photographs import image_data
+from training.data.images import image_data
 from training.trainer import CALIBRATION_LEVELS, TrainResult, new_model, train
 from training.validation import averaged, mae_of, read_history, stops_early
 

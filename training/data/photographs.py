@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from typing import Any, TypeVar
@@ -20,8 +20,10 @@ from q1net_core.codecs.positions import draw_position
 from q1net_core.codecs.tiles import compress_tiles, cut_inner, cut_tiles
 from q1net_core.errors import ConfigError
 from q1net_core.images.decode import decode
+from q1net_core.listing import list_images
 from q1net_core.records import Float32Array, UInt8Array
-from q1net_core.storage import list_images, read_bytes
+from q1net_core.sampling import PATCHES, InputKind, sample
+from q1net_core.storage import read_bytes
 from training.alterations import ALTERATIONS, TILE, UNIT, alter_group, draw_large_tile, spread_large_tiles
 from training.config import TrainConfig
 from training.data.provenance import Provenance, describe_files
@@ -202,10 +204,15 @@ def batches(corpus: list[UInt8Array], config: TrainConfig, start: int = 0) -> It
         yield draw_batch(rng, images, shares, config.batch_size_at(step), config)
 
 
-def validation_set(corpus: list[UInt8Array], levels: Sequence[int], count: int, codec: Codec = JPEG) -> Labelled:
-    """Every image at every level as the audit sees it: uint8 [images * levels, count, 16, 16, 3], levels float32."""
+def validation_set(
+    corpus: list[UInt8Array], levels: Sequence[int], count: int, codec: Codec = JPEG, kind: InputKind = PATCHES
+) -> Labelled:
+    """Every image at every level as a network sees it in an audit: uint8 [images * levels, N, h, w, 3], levels float32.
+
+    N is ``count`` for patches, else 1.
+    """
     stacks = [
-        patches.sample_patches(codec.compress(pixels, level), count)
+        sample(codec.compress(pixels, level), kind, count)
         for pixels in tqdm(corpus, desc="compress validation images", unit="image", disable=None)
         for level in levels
     ]
@@ -230,21 +237,3 @@ def altered_set(corpus: list[UInt8Array], alteration: str, count: int) -> Labell
         stacks += altered
         labels += dominating
     return np.stack(stacks), np.array(labels, np.float32)
-
-
-def image_data(images: str, validation_images: str) -> Data:
-    """A training's data from lossless images, each a file, folder or glob; loaded when they are first needed."""
-    load = cache(load_corpus)
-
-    def describe() -> Provenance:
-        pictures = {"training": describe_images(list_corpus(images))}
-        pictures["validation"] = describe_images(list_corpus(validation_images))
-        return Provenance("jpeg", JPEG.versions(), pictures)
-
-    return Data(
-        batches=lambda config, start: batches(load(images), config, start),
-        patch_sets=lambda levels, count: validation_set(load(validation_images), levels, count),
-        altered=lambda alteration, count: altered_set(load(validation_images), alteration, count),
-        inference_sets=lambda levels: validation_set(load(validation_images), levels, patches.DEFAULT_PATCHES),
-        provenance=describe,
-    )

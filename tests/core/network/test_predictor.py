@@ -1,6 +1,10 @@
 """Predictions: the model's own, by calls that hold one image's samples and nothing else, from several threads."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -9,13 +13,18 @@ import pytest
 from networks import CROP, TINY, write_tiny
 
 from q1net_core.errors import WeightsError
+from q1net_core.images.decode import decode
 from q1net_core.network import predictor
-from q1net_core.network.predictor import SHAPES, Predictor, load_model
-from q1net_core.network.weights import read_weights
+from q1net_core.network.predictor import SHAPES, Predictor, load_model, needs_keras
+from q1net_core.network.weights import packaged_variants, read_weights
+from q1net_core.patches import sample_patches
 from q1net_core.records import UInt8Array
 
 # Levels by which a prediction may depend on the others in its call, and on the processor.
 TOLERANCE = 1e-3
+# Levels by which ONNX Runtime, TensorFlow and JAX may differ.
+ENGINES_TOLERANCE = 0.01
+PHOTOGRAPHS = sorted(path for path in (Path(__file__).parents[2] / "photographs").glob("*/*") if path.suffix != ".csv")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +87,67 @@ def test_calls_are_as_large_as_is_needed_but_of_few_sizes(
     assert len({len(call) for call in calls}) <= SHAPES
 
 
+@pytest.fixture(scope="module")
+def real_patches() -> UInt8Array:
+    """Of every bundled photograph 64, and of its smooth parts, twice as large as it is, 64 more."""
+    found = []
+    for path in PHOTOGRAPHS:
+        pixels = decode(path.read_bytes()).pixels
+        large = pixels.repeat(2, axis=0).repeat(2, axis=1)
+        candidates = sample_patches(large, 576)
+        smooth = np.argsort(candidates.std(axis=(1, 2, 3)))[:64]
+        found += [sample_patches(pixels, 64), candidates[smooth]]
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize("name", packaged_variants())
+def test_every_engine_predicts_the_same_of_real_patches(name: str, real_patches: UInt8Array) -> None:
+    weights = read_weights(name)
+    assert not needs_keras(weights), f"no ONNX file: q1net export --variant {name} --format onnx --beside"
+    by_onnx, by_keras = Predictor(weights), Predictor(weights, with_keras=True)
+    expected = np.stack(by_keras.predict(real_patches))
+    assert len(PHOTOGRAPHS) == 12
+    assert np.ptp(expected, axis=1).min() > 20
+    np.testing.assert_allclose(np.stack(by_onnx.predict(real_patches)), expected, rtol=0, atol=ENGINES_TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", packaged_variants())
+def test_jax_predicts_the_same_of_real_patches(name: str, real_patches: UInt8Array, tmp_path: Path) -> None:
+    np.save(tmp_path / "patches.npy", real_patches)
+    code = (
+        "import sys, numpy as np\n"
+        "from q1net_core.network.predictor import Predictor\n"
+        "from q1net_core.network.weights import read_weights\n"
+        f"net = Predictor(read_weights({name!r}), with_keras=True)\n"
+        "np.save('found.npy', np.stack(net.predict(np.load('patches.npy'))))\n"
+        "assert 'jax' in sys.modules and 'tensorflow' not in sys.modules"
+    )
+    environment = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, timeout=300, check=True)
+    expected = np.stack(Predictor(read_weights(name)).predict(real_patches))
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), expected, rtol=0, atol=ENGINES_TOLERANCE)
+
+
+def test_onnx_runtime_is_called_with_what_there_is(patches: UInt8Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Predictor(read_weights("q1net-k8"))
+    calls = spy(net, monkeypatch)
+    for count, sizes in ((1, [1]), (16, [16]), (100, [100]), (256, [256]), (400, [256, 144])):
+        calls.clear()
+        net.predict(patches[:count])
+        assert [len(call) for call in calls] == sizes
+
+
+def test_weights_without_an_onnx_file_and_accelerators_need_keras(weights_uri: str) -> None:
+    own = read_weights(weights_uri)
+    assert needs_keras(own)
+    assert needs_keras(read_weights("q1net-k8"), accelerator=True)
+    with pytest.raises(WeightsError, match=r"no ONNX file: q1net export --format onnx --beside"):
+        Predictor(own, with_keras=False)
+    with pytest.raises(WeightsError, match="ONNX file of q1net-no-bottleneck cannot be loaded"):
+        Predictor(replace(own, onnx=b"no model"))
+
+
 def test_an_accelerators_calls_hold_many_images(weights_uri: str, patches: UInt8Array) -> None:
     large = Predictor(read_weights(weights_uri), images_per_call=64)
     assert large.largest_call == 64 * 256
@@ -116,4 +186,4 @@ def test_backend_without_inference_is_named(monkeypatch: pytest.MonkeyPatch, wei
     model = load_model(read_weights(weights_uri))
     monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
     with pytest.raises(WeightsError, match="'numpy'; expected tensorflow or jax"):
-        predictor.compile_inference(model)
+        predictor.compile_keras(model)

@@ -25,7 +25,7 @@ PARAMETERS = {
 @pytest.fixture(scope="module")
 def models() -> dict[str, keras.Model]:
     keras.utils.set_random_seed(1)
-    return {name: variant.architecture.build() for name, variant in VARIANTS.items()}
+    return {name: VARIANTS[name].architecture.build() for name in PARAMETERS}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def patches() -> np.ndarray:
 every_kind = pytest.mark.parametrize(
     "variant", ["q1net-k8", "q1net-no-bottleneck", "q1net-regressor", "q1net-classifier"]
 )
-every_variant = pytest.mark.parametrize("variant", VARIANTS)
+every_variant = pytest.mark.parametrize("variant", PARAMETERS)
 
 
 @every_variant

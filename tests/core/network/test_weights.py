@@ -21,6 +21,7 @@ from q1net_core.network.weights import (
     read_card,
     read_weights,
     write_card,
+    write_onnx,
     write_weights,
 )
 from q1net_core.records import FusionRule
@@ -121,6 +122,24 @@ def test_changed_file_is_refused(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(WeightsError, match=r"its card says .* damaged"):
         read_weights(str(path))
+
+
+def test_the_onnx_file_that_a_card_names_is_read_and_verified(folder: Path, model: keras.Model) -> None:
+    uri = str(folder / "tiny.keras")
+    assert read_weights(uri).onnx is None
+    write_onnx(b"an onnx file", uri)
+    weights = read_weights(uri)
+    assert weights.onnx == b"an onnx file"
+    assert weights.card == replace(read_card(uri), onnx_sha256=sha256(b"an onnx file").hexdigest())
+    (folder / "tiny.onnx").write_bytes(b"of other weights")
+    with pytest.raises(WeightsError, match=r"tiny\.onnx have sha256 .* its card says .* damaged"):
+        read_weights(uri)
+    (folder / "tiny.onnx").unlink()
+    with pytest.raises(WeightsError, match=r"nothing at .*tiny\.onnx .* the \.onnx file"):
+        read_weights(uri)
+    # New weights: the ONNX file that lies there is not theirs.
+    write_weights(model, uri, replace(weights.card, start_sha256=weights.sha256))
+    assert read_weights(uri).onnx is None
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import dataset
 
 from pipelines import files
-from pipelines.audit.run import commit_run, part_of, read_run, write_part
+from pipelines.audit import run as module
+from pipelines.audit.run import commit_run, name_parts, part_of, read_run, write_part
 from pipelines.audit.table import AUDIT_SCHEMA, Row, to_row
 from q1net_core.errors import ImageError
 from q1net_core.estimator import finish
@@ -33,13 +35,17 @@ def make_rows(count: int) -> list[Row]:
     return rows
 
 
-def write_run(folder: Path, rows: list[Row], parts: int = 2, expected: int | None = None) -> str:
+def to_table(rows: list[Row]) -> pa.Table:
+    return pa.Table.from_pylist(rows, AUDIT_SCHEMA)
+
+
+def write_run(
+    folder: Path, rows: list[Row], parts: int = 2, expected: int | None = None, by_group: bool = False
+) -> str:
     """Rows in several parts and their commit, as the pipeline does it."""
     uri = str(folder / "run_id=1")
-    written = [
-        write_part((number, [row for row in rows if part_of(row["uri"], parts) == number]), uri, parts)
-        for number in reversed(range(parts))
-    ]
+    named = name_parts(to_table(rows), parts, by_group)
+    written = [write_part((name, [table]), uri) for name, table in reversed(list(named))]
     return commit_run(None, written, uri, len(rows) if expected is None else expected, {"run_id": "1"})
 
 
@@ -47,23 +53,52 @@ def test_the_same_rows_in_any_order_are_the_same_file(tmp_path: Path) -> None:
     rows = make_rows(20)
     # Two names that are not text may look alike in print.
     rows += [rows[3] | {"processed_at": MODIFIED + timedelta(microseconds=number)} for number in (2, 1, 3)]
-    first, summary = write_part((1, rows), str(tmp_path / "a"), 3)
-    second, summary_again = write_part((1, iter(reversed(rows))), str(tmp_path / "b"), 3)
     name = "part-00001-of-00003.parquet"
+    first, summary = write_part((name, [to_table(rows)]), str(tmp_path / "a"))
+    split = [to_table(rows[15:][::-1]), to_table(rows[:15])]
+    second, summary_again = write_part((name, iter(split)), str(tmp_path / "b"))
     content = (tmp_path / "a" / name).read_bytes()
     assert content == (tmp_path / "b" / name).read_bytes()
     assert (first.name, first.rows, first.bytes, first.sha256) == (name, 23, len(content), sha256(content).hexdigest())
     assert (second, summary_again.to_json()) == (first, summary.to_json())
-    uris = pq.read_table(tmp_path / "a" / name)["uri"].to_pylist()
-    assert uris == sorted(uris)
+    written = [(row["group"], row["uri"]) for row in pq.read_table(tmp_path / "a" / name).to_pylist()]
+    assert written == sorted(written)
 
 
 def test_parts_are_zstd_with_the_schema(tmp_path: Path) -> None:
-    part, _ = write_part((0, make_rows(5)), str(tmp_path), 1)
+    part, _ = write_part(("part.parquet", [to_table(make_rows(5))]), str(tmp_path))
     file = pq.ParquetFile(tmp_path / part.name)
     group = file.metadata.row_group(0)
     assert {group.column(number).compression for number in range(group.num_columns)} == {"ZSTD"}
     assert file.schema_arrow.equals(AUDIT_SCHEMA)
+
+
+def test_row_groups_are_cut_so_that_a_query_for_one_group_skips_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROWS_PER_ROW_GROUP", 10)
+    part, _ = write_part(("part.parquet", [to_table(make_rows(40))]), str(tmp_path))
+    metadata = pq.ParquetFile(tmp_path / part.name).metadata
+    at = AUDIT_SCHEMA.get_field_index("group")
+    ranges = [metadata.row_group(n).column(at).statistics for n in range(metadata.num_row_groups)]
+    assert [(found.min, found.max) for found in ranges] == [("a", "a")] * 2 + [("b", "b")] * 2
+
+
+def test_groups_in_hive_folders_read_back_whole_and_hive_readers_find_them(tmp_path: Path) -> None:
+    groups = {0: "a b/c=d", 1: None, 2: "é"}
+    rows = [row | {"group": groups[number % 3]} for number, row in enumerate(make_rows(12))]
+    uri = write_run(tmp_path, rows, parts=1, by_group=True)
+    table = read_run(uri)
+    assert table.schema.equals(AUDIT_SCHEMA)
+    assert sorted(table.to_pylist(), key=lambda row: row["uri"]) == rows
+    found = sorted(path.parent.name for path in Path(uri).glob("group=*/part-*.parquet"))
+    assert found == ["group=%C3%A9", "group=__HIVE_DEFAULT_PARTITION__", "group=a%20b%2Fc%3Dd"]
+    by_hive = dataset.dataset(
+        [str(path) for path in Path(uri).glob("group=*/*.parquet")], format="parquet",
+        partitioning=dataset.HivePartitioning(pa.schema([("group", pa.string())])), partition_base_dir=uri,
+    ).to_table()  # fmt: skip
+    told = sorted(zip(by_hive["uri"].to_pylist(), by_hive["group"].to_pylist(), strict=True))
+    assert told == [(row["uri"], row["group"]) for row in rows]
 
 
 def test_parts_depend_on_the_uri_alone_and_spread() -> None:
@@ -98,7 +133,7 @@ def test_missing_or_doubled_rows_are_never_committed(rows: int, expected: int, t
     with pytest.raises(RuntimeError, match=f"has {rows} rows for {expected} inputs; it is not committed"):
         write_run(tmp_path, make_rows(rows), expected=expected)
     folder = tmp_path / "run_id=1"
-    assert {path.name for path in folder.iterdir()}.isdisjoint({"_run.json", "summary.json"})
+    assert not any((folder / name).exists() for name in ("_run.json", "summary.json"))
     with pytest.raises(FileNotFoundError, match="not a committed run"):
         read_run(str(folder))
 
@@ -139,14 +174,14 @@ def test_a_run_of_schema_2_reads_as_what_it_was(tmp_path: Path) -> None:
 
 def test_an_altered_part_is_refused(tmp_path: Path) -> None:
     uri = write_run(tmp_path, make_rows(10), parts=1)
-    write_part((0, make_rows(9)), uri, 1)
+    write_part(("part-00000-of-00001.parquet", [to_table(make_rows(9))]), uri)
     with pytest.raises(ValueError, match=r"part-00000-of-00001\.parquet of .* is not the file that was committed"):
         read_run(uri)
 
 
 def test_stray_files_in_the_folder_are_not_rows(tmp_path: Path) -> None:
     uri = write_run(tmp_path, make_rows(10), parts=1)
-    write_part((0, make_rows(3)), uri, 7)
+    write_part(("part-00000-of-00007.parquet", [to_table(make_rows(3))]), uri)
     assert read_run(uri).num_rows == 10
 
 
@@ -156,5 +191,5 @@ def test_a_run_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_parts_without_rows_can_be_summed(tmp_path: Path) -> None:
-    part, summary = write_part((0, []), str(tmp_path), 1)
+    part, summary = write_part(("part.parquet", [to_table([])]), str(tmp_path))
     assert (part.rows, summary.total.to_json()["images"]) == (0, 0)

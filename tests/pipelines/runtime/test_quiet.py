@@ -70,7 +70,7 @@ handler = Handler("unused", "unused")
 options = PipelineOptions([])
 choose_engine(options, 1)
 run_pipeline(lambda root: root | beam.Create(range(60), reshuffle=False) | RunInference(handler),
-             options, "rows", 60, "image", with_model=False)
+             options, "rows", 60, "image", with_keras=False)
 """
 
 

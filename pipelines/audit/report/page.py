@@ -8,8 +8,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from pipelines import text
-from pipelines.report.charts import draw_agreement, draw_histogram
-from pipelines.report.gather import Gathered, Row
+from pipelines.audit.report.charts import draw_agreement, draw_histogram
+from pipelines.audit.report.gather import Gathered, Row
 from q1net_core.records import Verdict
 
 # Groups with a histogram of their own; all of them are in the table.
@@ -23,7 +23,7 @@ Picture = Callable[[Row], bytes | None]
 
 def render_page(run: dict[str, Any], summary: dict[str, Any], found: Gathered, run_uri: str, picture: Picture) -> str:
     """The page of a run from its `_run.json`, its summary.json and what was gathered from its rows."""
-    source = (files("pipelines.report") / "page.html.j2").read_text("utf-8")
+    source = (files("pipelines.audit.report") / "page.html.j2").read_text("utf-8")
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
     total = summary["total"]
     groups = [group for group in summary["groups"] if group["group"] is not None]

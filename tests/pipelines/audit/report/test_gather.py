@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.audit.report import gather as module
+from pipelines.audit.report.gather import COLUMNS, Row, gather
 from pipelines.audit.table import AUDIT_SCHEMA
-from pipelines.report import gather as module
-from pipelines.report.gather import COLUMNS, Row, gather
 
 
 def row(uri: str, **values: object) -> Row:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.report.gather import Gathered
-from pipelines.report.page import render_page
+from pipelines.audit.report.gather import Gathered
+from pipelines.audit.report.page import render_page
 from q1net_core.metrics import AuditSummary
 
 RUN = {"committed_at": "2026-11-21T12:00:00+00:00", "versions": {"q1net_version": "1"}}

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.audit import command as audit
-from pipelines.report import command as report
+from pipelines.audit.report import command as report
 
-PHOTOGRAPHS = Path(__file__).parents[2] / "photographs" / "messenger"
+PHOTOGRAPHS = Path(__file__).parents[3] / "photographs" / "messenger"
 
 
 def test_report_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

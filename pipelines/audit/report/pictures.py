@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from pipelines.report.gather import Row
+from pipelines.audit.report.gather import Row
 from q1net_core import storage
 from q1net_core.errors import ImageError
 from q1net_core.estimator import choose_grid, load_network

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from bench_shards import make_image
 from PIL import Image
+from shards import make_image
 
 from pipelines.shards import command as shards
 from training.config import TrainConfig, preset

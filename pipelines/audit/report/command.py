@@ -6,10 +6,10 @@ from dataclasses import fields
 from functools import partial
 
 from pipelines import files
+from pipelines.audit.report.gather import COLUMNS, gather
+from pipelines.audit.report.page import render_page
+from pipelines.audit.report.pictures import draw_picture
 from pipelines.audit.run import open_run, read_parts
-from pipelines.report.gather import COLUMNS, gather
-from pipelines.report.page import render_page
-from pipelines.report.pictures import draw_picture
 from q1net_core import storage
 from q1net_core.errors import ConfigError, ImageError
 from q1net_core.settings import EstimatorSettings

@@ -1,0 +1,169 @@
+"""`--resume`: rows of earlier runs that still hold are carried over; all other images are judged.
+
+An image is done if an earlier row of the same uri has the status ``ok``, was made by the same weights and settings, and
+the file has the same size, version and time of change, as far as the listing tells them.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
+
+from pipelines.audit.listing import find_runs
+from pipelines.audit.pieces import list_pieces
+from pipelines.audit.run import count_parts, part_of, read_rows, split_by
+from pipelines.audit.table import AUDIT_SCHEMA
+from pipelines.files import JSON
+from pipelines.inputs import read_inputs
+from pipelines.runtime import counters
+from q1net_core import storage
+from q1net_core.errors import ImageError
+from q1net_core.records import ListedImage, Status
+from q1net_core.settings import EstimatorSettings
+
+CARRIED = "carried"
+# Columns that tell if a file is still the same one, where the listing knows them.
+UNCHANGED = ("size_bytes", "version", "modified")
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierFile:
+    """A file with rows of an earlier run, as that run lists it."""
+
+    run_uri: str
+    listed: JSON
+
+
+def made_by(about: JSON) -> JSON:
+    """What of a run's `_run.json` its answers depend on: two runs of the same can share rows."""
+    defaults = asdict(EstimatorSettings())
+    # JSON has lists only; which weights a run was asked for is told by those that it took.
+    settings = {name: about["arguments"].get(name, default) for name, default in defaults.items() if name != "weights"}
+    keys = ("variant", "sha256", "fusion", "threshold")
+    return {
+        "settings": settings | {"estimators": list(settings["estimators"])},
+        "weights": sorted([used[key] for key in keys] for used in about["weights"]),
+        "schema_version": about["versions"]["schema_version"],
+    }
+
+
+def find_earlier(output: str, about: JSON) -> tuple[list[EarlierFile], int]:
+    """Files of all runs of an output that share rows with a run, and how many runs there are that do not."""
+    found, others = [], 0
+    for run in find_runs(output):
+        known = run.committed or run.started
+        if known is None:
+            continue
+        if made_by(known) != made_by(about):
+            others += 1
+            continue
+        listed = run.committed["files"] if run.committed else list_pieces(run.uri)
+        found += [EarlierFile(run.uri, file) for file in listed]
+    return found, others
+
+
+def read_earlier(file: EarlierFile) -> pa.Table:
+    """The rows of an earlier run's file that are worth keeping; none of a file that is gone or damaged.
+
+    Nothing is lost with such a file: its images are judged again.
+    """
+    try:
+        rows = read_rows(file.run_uri, {key: file.listed[key] for key in ("name", "sha256")})
+    except (ImageError, ValueError) as error:
+        logging.warning("rows of an earlier run cannot be used, their images are judged again: %s", error)
+        return AUDIT_SCHEMA.empty_table()
+    return rows.filter(pa.compute.equal(rows["status"], Status.OK.value))
+
+
+def is_unchanged(image: ListedImage, row: dict[str, Any]) -> bool:
+    """Whether a file is still the one that a row tells of, by all that the listing knows of it."""
+    return all(getattr(image, name) in (None, row[name]) for name in UNCHANGED)
+
+
+def split_done(images: Iterable[ListedImage], earlier: Sequence[pa.Table]) -> tuple[list[ListedImage], pa.Table]:
+    """Images that are to be judged, and the newest rows of those that are done, with what the listing says of them."""
+    images, rows = list(images), pa.concat_tables([AUDIT_SCHEMA.empty_table(), *earlier])
+    told = rows.select(["uri", "processed_at", *UNCHANGED]).to_pylist()
+    newest: dict[str, int] = {}
+    for place, row in enumerate(told):
+        if row["uri"] not in newest or row["processed_at"] > told[newest[row["uri"]]]["processed_at"]:
+            newest[row["uri"]] = place
+    # Names that are not text may look alike in print: whose row it is, nobody can tell.
+    names = [storage.printable_uri(image.uri) for image in images]
+    alike = Counter(names)
+    judged, places, groups = [], [], []
+    for image, name in zip(images, names, strict=True):
+        kept = newest.get(name)
+        if kept is None or name != image.uri or alike[name] > 1 or not is_unchanged(image, told[kept]):
+            judged.append(image)
+        else:
+            places.append(kept)
+            groups.append(image.group)
+    done = rows.take(pa.array(places, pa.int64()))
+    at = AUDIT_SCHEMA.get_field_index("group")
+    return judged, done.set_column(at, AUDIT_SCHEMA.field("group"), pa.array(groups, pa.string()))
+
+
+def share_out(keyed: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
+    """One bucket of inputs and earlier rows -> ListedImages, and a table on the output CARRIED."""
+    _, found = keyed
+    judged, kept = split_done(found["images"], list(found["earlier"]))
+    yield from judged
+    if len(kept):
+        counters.inc("rows_carried", len(kept))
+        counters.inc("rows", len(kept))
+        yield TaggedOutput(CARRIED, kept)
+
+
+def put_in_buckets(table: pa.Table, buckets: int) -> Iterator[tuple[int, pa.Table]]:
+    """Earlier rows by the bucket of their uri."""
+    return split_by(table, [part_of(uri, buckets) for uri in table["uri"].to_pylist()])
+
+
+def bucket_of(image: ListedImage, buckets: int) -> int:
+    """The bucket that the earlier row of an image would be in."""
+    return part_of(storage.printable_uri(image.uri), buckets)
+
+
+@dataclass
+class SkipDone(beam.PTransform):
+    """Inputs of a run, from files that write_inputs wrote -> ListedImages to judge, and on CARRIED tables of rows.
+
+    Inputs and earlier rows meet in buckets of a part's size, so that no worker needs to hold more than one.
+
+    Args:
+        input_files: uris of the files.
+        images: how many inputs these list.
+        earlier: files of earlier runs.
+    """
+
+    input_files: list[str]
+    images: int
+    earlier: list[EarlierFile]
+
+    def expand(self, root: Any) -> Any:
+        """Two outputs: the main one, ``judge``, and CARRIED."""
+        buckets = count_parts(self.images)
+        images = (
+            root
+            | "InputFiles" >> beam.Create(self.input_files)
+            | "ReadInputs" >> beam.FlatMap(read_inputs)
+            | "ByBucket" >> beam.WithKeys(bucket_of, buckets)
+        )
+        earlier = (
+            root
+            | "EarlierFiles" >> beam.Create(self.earlier)
+            | "ReadEarlier" >> beam.Map(read_earlier)
+            | "InBuckets" >> beam.FlatMap(put_in_buckets, buckets)
+        )
+        shared = (
+            {"images": images, "earlier": earlier}
+            | "Meet" >> beam.CoGroupByKey()
+            | "ShareOut" >> beam.FlatMap(share_out).with_outputs(CARRIED, main="judge")
+        )
+        return shared.judge | "Spread" >> beam.Reshuffle(), shared[CARRIED]
