@@ -16,7 +16,7 @@ from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.evaluation import command as evaluate
 from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.studies.conditions import CONDITIONS
-from pipelines.runtime.counters import COUNTERS
+from pipelines.runtime.counters import COUNTERS, DISTRIBUTIONS
 from pipelines.runtime.options import beam_parser
 from pipelines.shards import command as shards
 from pipelines.shards.parquet import SHARD_SCHEMA
@@ -88,7 +88,10 @@ def test_the_tables_that_the_lattice_knows_are_documented() -> None:
 
 
 def test_counters_are_documented_with_their_meaning() -> None:
-    assert {name: cells[0] for name, cells in table("counter").items()} == COUNTERS
+    for header, names in (("counter", COUNTERS), ("distribution", DISTRIBUTIONS)):
+        documented = {name: cells[0] for name, cells in parse_table(PAGES["engines"], header).items()}
+        assert documented == names
+        assert list(documented) == list(names)
 
 
 def test_header_matches_are_documented() -> None:

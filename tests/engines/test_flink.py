@@ -12,7 +12,7 @@ import pytest
 from archive import serve, write_manifest
 from comparisons import check_evaluations, check_shards
 from flink import TASK_MANAGERS, Flink, start_flink
-from rows import Row, audited_rows, check_rows
+from rows import Row, audited_rows, check_counts, check_rows
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,7 @@ def test_audit_gives_the_rows_of_the_plain_loop(
     flink: Flink, corpus: Path, expected: list[Row], tmp_path: Path
 ) -> None:
     check_rows(audited_rows([corpus], tmp_path, flink.flags), expected)
+    check_counts(tmp_path, expected)
 
 
 def test_shards_are_the_same_bytes(flink: Flink, originals: Path, tmp_path: Path) -> None:

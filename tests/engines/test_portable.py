@@ -12,7 +12,7 @@ import pytest
 from archive import serve, write_manifest
 from cluster import ENGINES, Engine, start_engine
 from comparisons import check_evaluations, check_shards
-from rows import Row, audited_rows, check_rows
+from rows import Row, audited_rows, check_counts, check_rows
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -25,6 +25,7 @@ def test_audit_gives_the_rows_of_the_plain_loop(
     engine: Engine, corpus: Path, expected: list[Row], tmp_path: Path
 ) -> None:
     check_rows(audited_rows([corpus], tmp_path, engine.flags), expected)
+    check_counts(tmp_path, expected)
 
 
 def test_killed_workers_commit_nothing_and_the_next_run_gives_all_rows(

@@ -5,7 +5,6 @@ another task manager. Here workers are not stopped: they end when their task man
 """
 
 import sys
-import threading
 
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
@@ -19,5 +18,5 @@ class SharedWorkerPool(BeamFnExternalWorkerPoolServicer):
 
 
 if __name__ == "__main__":
-    SharedWorkerPool.start(use_process=True, port=int(sys.argv[1]))
-    threading.Event().wait()
+    _, server = SharedWorkerPool.start(use_process=True, port=int(sys.argv[1]))
+    server.wait_for_termination()
