@@ -3,6 +3,7 @@
 import sys
 from importlib import import_module
 
+from pipelines.runtime.allocator import keep_freed_memory
 from pipelines.runtime.quiet import drop_beam_notices, end_process
 from q1net_core import __version__
 
@@ -15,6 +16,7 @@ COMMANDS = {
     "export": ("pipelines.export", "write a variant as TFLite, ONNX or SavedModel"),
     "evaluate": ("pipelines.evaluation.command", "measure the error on lossless images, compressed at every level"),
     "shards": ("pipelines.shards.command", "cut training shards from lossless images, compressed at every level"),
+    "doctor": ("pipelines.doctor.command", "check whether a run can start here, and say what to do if not"),
     "train": ("training.__main__", "train a network, on shards or on lossless images"),
 }
 
@@ -29,6 +31,7 @@ USAGE = "\n".join(
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    keep_freed_memory()
     drop_beam_notices()
     arguments = sys.argv[1:] if argv is None else argv
     if arguments in (["-h"], ["--help"]):

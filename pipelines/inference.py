@@ -29,8 +29,10 @@ class Q1NetHandler(ModelHandler[ImagePatches, PatchPredictions, PatchModel]):
 
     def __init__(self, weights: str, sha256: str, accelerator: bool = False) -> None:
         images = ACCELERATOR_IMAGES_PER_BATCH if accelerator else IMAGES_PER_BATCH
+        # One model per machine for all its processes: each would take its own share of the accelerator's memory.
+        copies = 1 if accelerator else None
         # Equal bounds: else Beam fits curves to the times of batches, at a cost and with warnings of poor fits.
-        super().__init__(min_batch_size=images, max_batch_size=images)
+        super().__init__(min_batch_size=images, max_batch_size=images, model_copies=copies)
         self.weights, self.sha256, self.accelerator = weights, sha256, accelerator
 
     def load_model(self) -> PatchModel:

@@ -84,13 +84,33 @@ def common_folder(uris: Sequence[str]) -> str:
 def render_summary(summary: dict[str, Any]) -> str:
     """A run's summary.json: images by status, answers by quality, and a line per group where there are groups."""
     total = summary["total"]
-    statuses, verdicts = (
-        ", ".join(f"{name} {count}" for name, count in total[kind].items()) for kind in ("statuses", "verdicts")
-    )
+    statuses, verdicts = (render_shares(total[kind]) for kind in ("statuses", "verdicts"))
     lines = [f"{total['images']} images: {statuses}", f"verdicts: {verdicts or 'none'}", "", render_histogram(total)]
-    if any(group["group"] is not None for group in summary["groups"]):
-        lines += ["", render_groups(summary["groups"])]
+    groups = summary["groups"] if any(group["group"] is not None for group in summary["groups"]) else []
+    if groups:
+        lines += ["", render_groups(groups)]
+    lines += ["", render_levels([total | {"group": "all"}, *groups])]
     return "\n".join(lines)
+
+
+def render_shares(counts: dict[str, int]) -> str:
+    """Counts by name with their shares of all.
+
+    >>> render_shares({"corrupt": 1, "ok": 3})
+    'corrupt 1 (25 %), ok 3 (75 %)'
+    """
+    total = sum(counts.values())
+    return ", ".join(f"{name} {count} ({percent(count, total)})" for name, count in counts.items())
+
+
+def render_levels(groups: Sequence[dict[str, Any]]) -> str:
+    """One line per group: its most frequent levels with their shares of its answers."""
+    names = [group["group"] or "(no group)" for group in groups]
+    width = max(map(len, names))
+    return "\n".join(
+        f"{'levels' if place == 0 else '':<8}{name:<{width}}  {dominant_levels(group['quality_histogram'])}"
+        for place, (name, group) in enumerate(zip(names, groups, strict=True))
+    )
 
 
 def render_histogram(total: dict[str, Any]) -> str:

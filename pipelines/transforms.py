@@ -16,6 +16,8 @@ from apache_beam.pvalue import TaggedOutput
 
 from pipelines.inference import Q1NetHandler
 from pipelines.runtime import counters
+from pipelines.runtime.allocator import keep_freed_memory
+from pipelines.runtime.dataflow import inference_hints
 from pipelines.runtime.logs import log_event
 from q1net_core import estimator
 from q1net_core.estimator import kinds_of
@@ -73,7 +75,8 @@ class ReadFn(beam.DoFn):
         self.limits = limits
 
     def setup(self) -> None:
-        """Threads are made where they are used, never pickled."""
+        """Threads are made where they are used, never pickled; worker processes have an allocator of their own."""
+        keep_freed_memory()
         self.pool = ThreadPoolExecutor(READS_AT_A_TIME)
 
     def process(self, images: list[ListedImage]) -> Iterator[Any]:
@@ -131,18 +134,21 @@ class EstimateQuality(beam.PTransform):
 
     Args:
         handler: which weights, pinned by their digest.
-        accelerator: Beam's accelerator hint, ``type:nvidia-tesla-t4;count:1;install-nvidia-driver``, or None for CPUs.
+        accelerator: ``t4``, ``l4`` or Beam's accelerator hint, or None for CPUs.
+        ram: of the machines that predict, at least, such as ``12GB``; None for the default.
+
+    Raises:
+        ConfigError: accelerator or ram is not understood; when it becomes part of a pipeline.
     """
 
     handler: Q1NetHandler
     accelerator: str | None = None
+    ram: str | None = None
 
     def expand(self, sampled: beam.PCollection[ImagePatches]) -> beam.PCollection[PatchPredictions]:
         """One output."""
-        inference = RunInference(self.handler)
-        if self.accelerator:
-            inference = inference.with_resource_hints(accelerator=self.accelerator)
-        return sampled | "RunInference" >> inference
+        hints = inference_hints(self.accelerator, self.ram)
+        return sampled | "RunInference" >> RunInference(self.handler).with_resource_hints(**hints)
 
 
 @dataclass
@@ -170,7 +176,7 @@ class EstimateRoutes(beam.PTransform):
         settings: how images are judged.
         weights: all that may judge some image, by source; each has an inference step of its own, so that batches are
             of one network.
-        accelerator: see EstimateQuality.
+        accelerator, inference_ram: see EstimateQuality.
         redistribute: put a Reshuffle before inference, so that decoding and inference scale apart. Without it an
             image goes through all steps in one place, which a single machine wants: nothing piles up in between.
     """
@@ -179,6 +185,7 @@ class EstimateRoutes(beam.PTransform):
     weights: Mapping[str, PinnedWeights]
     accelerator: str | None = None
     redistribute: bool = True
+    inference_ram: str | None = None
 
     def expand(self, images: beam.PCollection[str | ListedImage]) -> Any:
         """A tuple: an output for each way that an image may take through the steps."""
@@ -198,7 +205,7 @@ class EstimateRoutes(beam.PTransform):
             patches = patches | f"RedistributePatches {weights.variant}" >> beam.Reshuffle()
         return (
             patches
-            | f"EstimateQuality {weights.variant}" >> EstimateQuality(handler, self.accelerator)
+            | f"EstimateQuality {weights.variant}" >> EstimateQuality(handler, self.accelerator, self.inference_ram)
             | f"FusePredictions {weights.variant}" >> FusePredictions(weights)
         )
 
@@ -211,10 +218,11 @@ class EstimateImages(beam.PTransform):
     weights: Mapping[str, PinnedWeights]
     accelerator: str | None = None
     redistribute: bool = True
+    inference_ram: str | None = None
 
     def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[ImageRecord]:
         """One output, in no order."""
-        routes = EstimateRoutes(self.settings, self.weights, self.accelerator, self.redistribute)
+        routes = EstimateRoutes(self.settings, self.weights, self.accelerator, self.redistribute, self.inference_ram)
         return images | "EstimateRoutes" >> routes | "Finished" >> beam.Flatten()
 
 

@@ -88,7 +88,7 @@ def list_names(uri_dir: str) -> list[str]:
     fs, path = resolve(uri_dir)
     fs.invalidate_cache()
     try:
-        found = fs.ls(path, detail=False)
+        found = persist(fs.ls, path, detail=False)
     except (FileNotFoundError, NotADirectoryError):
         return []
     # Stores may list the folder itself as an empty object.

@@ -9,16 +9,20 @@ from functools import cached_property, partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, TestOptions
 
-from pipelines import files, text
+from pipelines import files
+from pipelines.audit.closing import close_run
 from pipelines.audit.pieces import WritePieces, drop_pieces
+from pipelines.audit.plan import make_plan, render_plan
 from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
-from pipelines.audit.run import CommitRun, ReadPieces, read_run
+from pipelines.audit.run import CommitRun, ReadPieces
 from pipelines.audit.table import SCHEMA_VERSION, Row, to_row
 from pipelines.inputs import ReadInputs, assign_group, group_by, list_inputs, read_manifest, write_inputs
+from pipelines.runtime.dataflow import ENGINE as DATAFLOW
+from pipelines.runtime.dataflow import check_accelerator, describe_graph, dry_run, inference_hints
 from pipelines.runtime.local import run_pipeline
-from pipelines.runtime.options import add_workers, is_local, parse_flags
+from pipelines.runtime.options import add_workers, is_local, name_engine, parse_flags
 from pipelines.runtime.quiet import start_quietly
 from pipelines.runtime.versions import find_versions
 from pipelines.settings import add_settings, take_settings
@@ -27,18 +31,16 @@ from q1net_core import __version__, storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.network.predictor import Predictor, needs_keras
 from q1net_core.network.weights import WeightsFile, packaged_variants
-from q1net_core.records import ListedImage
+from q1net_core.records import ListedImage, Verdict
 from q1net_core.settings import EstimatorSettings, PinnedWeights
-
-# Up to here people see every image on the screen; beyond, the summary.
-IMAGES_SHOWN = 40
 
 
 class AuditImages(beam.PTransform):
     """Uris (str or ListedImage) -> rows of the audit table as dicts, exactly one for each, inside any Beam pipeline.
 
     Args:
-        accelerator: Beam's accelerator hint for the inference step, None for CPUs.
+        accelerator: ``t4``, ``l4`` or Beam's accelerator hint for the inference step; None for CPUs.
+        inference_ram: memory of the machines that predict, at least, such as ``12GB``.
         redistribute: shuffle the patches between decoding and inference, so that the two scale apart.
         settings: any fields of EstimatorSettings; its ``weights`` must be readable by all workers.
 
@@ -47,10 +49,18 @@ class AuditImages(beam.PTransform):
         WeightsError: when it becomes part of a pipeline, before any work starts.
     """
 
-    def __init__(self, *, accelerator: str | None = None, redistribute: bool = True, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        accelerator: str | None = None,
+        inference_ram: str | None = None,
+        redistribute: bool = True,
+        **settings: Any,
+    ) -> None:
         super().__init__()
         self.settings = EstimatorSettings(**settings)
-        self.accelerator, self.redistribute = accelerator, redistribute
+        inference_hints(accelerator, inference_ram)
+        self.accelerator, self.inference_ram, self.redistribute = accelerator, inference_ram, redistribute
 
     @cached_property
     def files(self) -> dict[str, WeightsFile]:
@@ -64,7 +74,7 @@ class AuditImages(beam.PTransform):
 
     def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[Row]:
         """One output, in no order."""
-        estimate = EstimateImages(self.settings, self.weights, self.accelerator, self.redistribute)
+        estimate = EstimateImages(self.settings, self.weights, self.accelerator, self.redistribute, self.inference_ram)
         return images | "EstimateImages" >> estimate | "ToRow" >> beam.Map(to_row)
 
 
@@ -78,9 +88,13 @@ class AuditConfig:
     group: str | None = None
     group_column: str | None = None
     accelerator: str | None = None
+    inference_ram: str | None = None
     settings: EstimatorSettings = field(default_factory=EstimatorSettings)
     resume: bool = False
     partition_by_group: bool = False
+    report: bool = True
+    plan: bool = False
+    fail_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if bool(self.inputs) == bool(self.manifest):
@@ -91,6 +105,9 @@ class AuditConfig:
             raise ConfigError(f"--group-column is {self.group_column!r}; it needs --manifest")
         if self.partition_by_group and not (self.group or self.group_column):
             raise ConfigError("--partition-by-group needs groups; expected --group or --group-column with it")
+        if unknown := [verdict for verdict in self.fail_on if verdict not in set(Verdict)]:
+            raise ConfigError(f"--fail-on has {', '.join(unknown)}; expected some of {', '.join(Verdict)}, by commas")
+        inference_hints(self.accelerator, self.inference_ram)
 
     def to_json(self) -> dict[str, Any]:
         """The command's arguments, those of the settings among them."""
@@ -141,6 +158,12 @@ def start_run(config: AuditConfig, audit: AuditImages) -> Run:
     return Run(uri, input_files, count, about, earlier)
 
 
+def plan_run(config: AuditConfig) -> str:
+    """What a run of this config would take, as text; nothing is written."""
+    weights = AuditImages(accelerator=config.accelerator, **asdict(config.settings)).weights
+    return render_plan(make_plan(list_images(config), config.settings, weights))
+
+
 def describe_weights(weights: PinnedWeights) -> dict[str, Any]:
     """What a run's JSON says of weights that may have judged some image."""
     return {
@@ -161,11 +184,37 @@ def build(root: beam.Pipeline, config: AuditConfig, run: Run, audit: AuditImages
     else:
         images = root | "Inputs" >> ReadInputs(run.input_files)
     routes = images | "EstimateImages" >> EstimateRoutes(
-        audit.settings, audit.weights, audit.accelerator, audit.redistribute
+        audit.settings, audit.weights, audit.accelerator, audit.redistribute, audit.inference_ram
     )
     rows = tuple(route | f"ToRow {number}" >> beam.Map(to_row) for number, route in enumerate(routes))
     judged = rows | "WritePieces" >> WritePieces(run.uri) | "ReadPieces" >> ReadPieces(run.uri)
     return (judged, *carried) | "Commit" >> CommitRun(run.uri, run.images, run.about, config.partition_by_group)
+
+
+def make_transform(config: AuditConfig, options: PipelineOptions) -> AuditImages:
+    """The config's transform, as the engine wants it; raises ConfigError if that has no use for the accelerator."""
+    if config.accelerator and name_engine(options) == DATAFLOW:
+        check_accelerator(options)
+    return AuditImages(
+        accelerator=config.accelerator,
+        inference_ram=config.inference_ram,
+        redistribute=not is_local(options),
+        **asdict(config.settings),
+    )
+
+
+def rehearse(config: AuditConfig, options: PipelineOptions) -> str:
+    """The job graph that Dataflow would get, for people; nothing is listed, read from a store or written.
+
+    Raises:
+        ConfigError, WeightsError: as audit, but for inputs and output.
+    """
+    if name_engine(options) != DATAFLOW:
+        raise ConfigError(f"--dry-run is for --runner={DATAFLOW}; it shows the job graph")
+    transform = make_transform(config, options)
+    uri = storage.join(config.output, "run_id=dry-run")
+    run = Run(uri, [storage.join(uri, "_inputs", "inputs-00000.parquet")], images=1)
+    return describe_graph(dry_run(lambda root: build(root, config, run, transform), options))
 
 
 def audit(config: AuditConfig, options: PipelineOptions) -> str:
@@ -174,8 +223,7 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
     Raises:
         ConfigError, WeightsError: before any work starts.
     """
-    settings = config.settings
-    transform = AuditImages(accelerator=config.accelerator, redistribute=not is_local(options), **asdict(settings))
+    transform = make_transform(config, options)
     with_accelerator = config.accelerator is not None
     with_keras = any(needs_keras(file, with_accelerator) for file in transform.files.values())
     own = [transform.files[source] for source in transform.weights if source not in packaged_variants()]
@@ -217,8 +265,23 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--partition-by-group", action="store_true", help="a Hive folder group=NAME/ for the rows of each group"
     )
+    parser.add_argument(
+        "--plan", action="store_true", help="write nothing: count the images, try a few, tell what all would take"
+    )
+    parser.add_argument("--no-report", dest="report", action="store_false", help="write no report.html into the run")
+    parser.add_argument(
+        "--fail-on",
+        type=lambda verdicts: tuple(verdicts.split(",")),
+        default=(),
+        metavar="VERDICTS",
+        help="exit with 3 if an image has one of these verdicts, by commas",
+    )
     add_settings(parser)
-    parser.add_argument("--accelerator", metavar="HINT", help="Beam's accelerator hint for the inference step")
+    parser.add_argument("--accelerator", metavar="NAME", help="for inference alone: t4, l4 or Beam's accelerator hint")
+    parser.add_argument("--inference-ram", metavar="SIZE", help="for inference alone (12GB with an accelerator)")
+    parser.add_argument(
+        "--dry-run", "--dry_run", dest="dry_run", action="store_true", help="show Dataflow's job graph, run nothing"
+    )
     add_workers(parser)
     return parser
 
@@ -231,16 +294,21 @@ def parse(argv: list[str]) -> tuple[AuditConfig, PipelineOptions]:
 
 
 def run(argv: list[str]) -> int:
-    """The command; returns its exit status, 0 only when the run is committed."""
+    """The command; returns its exit status, 0 only when the run is committed and nothing of --fail-on is found."""
     try:
         config, options = parse(argv)
+        if options.view_as(TestOptions).dry_run:
+            print(rehearse(config, options))
+            return 0
+        if config.plan:
+            print(plan_run(config))
+            return 0
         run_uri = audit(config, options)
     except (ConfigError, WeightsError) as error:
         print(f"q1net audit: {error}", file=sys.stderr)
         return 2
-    summary = files.read_json(storage.join(run_uri, "summary.json"))
-    if summary["total"]["images"] <= IMAGES_SHOWN:
-        print(text.render_images(read_run(run_uri).to_pylist()), end="\n\n")
-    print(text.render_summary(summary))
-    print(f"run: {run_uri}")
-    return 0
+    if options.view_as(GoogleCloudOptions).template_location:
+        # As a Flex Template's launcher has it: the service starts the job from the template.
+        print(f"run: {run_uri}, once the job is done")
+        return 0
+    return close_run(run_uri, config.report, config.fail_on)

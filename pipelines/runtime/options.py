@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, PrismRunnerOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    PrismRunnerOptions,
+    StandardOptions,
+    TestOptions,
+)
 
+from pipelines.runtime import dataflow
 from q1net_core.errors import ConfigError
 
 LOCAL_ENGINE = "FnApiRunner"
@@ -20,7 +27,7 @@ REFUSED = {
 }
 # How other engines are told the number of their workers.
 WORKER_FLAGS = {
-    "DataflowRunner": "--num_workers and --max_num_workers",
+    dataflow.ENGINE: "--num_workers and --max_num_workers",
     "FlinkRunner": "--parallelism",
     "PortableRunner": "--sdk_worker_parallelism",
     "PrismRunner": "--sdk_worker_parallelism",
@@ -65,6 +72,8 @@ def parse_flags(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[d
     own = {name: value for name, value in vars(values).items() if name not in beam_names}
     options = PipelineOptions(unknown, **{name: value for name, value in vars(values).items() if name in beam_names})
     choose_engine(options, own.pop("workers", None), [flag for flag in argv if flag.startswith("--direct_")])
+    if options.view_as(TestOptions).dry_run and parser.get_default("dry_run") is None:
+        raise ConfigError(f"{parser.prog} has no --dry_run: its later steps depend on the results of earlier ones")
     if unknown and (is_local(options) or any(not argument.startswith("-") for argument in unknown)):
         raise ConfigError(
             f"unknown flags or values: {' '.join(unknown)}; see {parser.prog} --help. Flags for a remote runner that "
@@ -98,6 +107,8 @@ def choose_engine(options: PipelineOptions, workers: int | None, direct_flags: S
     if workers is not None and engine != LOCAL_ENGINE:
         flags = WORKER_FLAGS.get(engine, "flags of its own")
         raise ConfigError(f"--workers is {workers}, for this machine alone; {engine} takes {flags} instead")
+    if engine == dataflow.ENGINE:
+        dataflow.prepare_dataflow(options)
     if engine == LOCAL_ENGINE and not direct_flags:
         # One for each core that this process may use.
         direct.direct_num_workers = workers or len(os.sched_getaffinity(0))

@@ -13,6 +13,7 @@ LIBRARIES = {
     "onnxruntime": "onnxruntime",
     "numpy": "numpy",
     "pillow": "pillow",
+    "simplejpeg": "simplejpeg",
     "pyarrow": "pyarrow",
 }
 

@@ -13,6 +13,7 @@ from pipelines import cli, export, predict, runs
 from pipelines.audit import command as audit
 from pipelines.audit.report import command as report
 from pipelines.audit.table import AUDIT_SCHEMA
+from pipelines.doctor import command as doctor
 from pipelines.evaluation import command as evaluate
 from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.studies.conditions import CONDITIONS
@@ -35,6 +36,7 @@ PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.
 ALL = "\n".join([README, *PAGES.values()])
 PARSERS = {
     "audit": audit.make_parser(),
+    "doctor": doctor.make_parser(),
     "evaluate": evaluate.make_parser(),
     "export": export.make_parser(),
     "predict": predict.make_parser(),
@@ -100,7 +102,7 @@ def test_header_matches_are_documented() -> None:
 
 @pytest.mark.parametrize("command", PARSERS)
 def test_every_command_has_a_page_that_names_its_flags(command: str) -> None:
-    assert flags_of(PARSERS[command]) <= set(re.findall(r"--[a-z][a-z-]*", PAGES[command]))
+    assert flags_of(PARSERS[command]) <= set(re.findall(r"--[a-z][a-z_-]*", PAGES[command]))
     assert f"](docs/{command}.md)" in README
 
 
@@ -153,6 +155,7 @@ def test_codecs_are_documented_with_their_levels() -> None:
 
 def test_no_flag_is_documented_that_does_not_exist() -> None:
     services = {"--service_port", "--job_port"}
+    services |= {"--source_format", "--parquet_enable_list_inference", "--use_legacy_sql", "--replace"}  # of bq
     known = set().union(*map(flags_of, PARSERS.values())) | flags_of(beam_parser()) | services | {"--help"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z_-]+", ALL)) <= known
 

@@ -21,8 +21,9 @@ LAYER = {f"q1net_core.{room}": number for number, layer in enumerate(CORE) for r
 # Each of these stands alone; what they share lies beside them.
 APART = {"pipelines.audit", "pipelines.evaluation", "pipelines.shards"}
 STANDARD_OR_NUMPY_ONLY = ("q1net_core.arrays", "q1net_core.records", "q1net_core.errors", "q1net_core.verdict")
-# A second decoder must give Pillow's pixels bit for bit before it may come in: TensorFlow's own default does not.
-DECODERS = {"cv2", "imageio", "jpeglib", "simplejpeg", "skimage", "turbojpeg", "pyvips", "rawpy"}
+# A second decoder must give Pillow's pixels bit for bit before it may come in: TensorFlow's own default does not,
+# simplejpeg does (tests/core/images/test_ordinary_jpeg.py).
+DECODERS = {"cv2", "imageio", "jpeglib", "skimage", "turbojpeg", "pyvips", "rawpy"}
 # All of the core but the networks.
 LIGHT = [name for name in MODULES if name.startswith("q1net_core") and not name.startswith("q1net_core.network")]
 # Modules that build a network, by what VARIANTS says, and what they share.
@@ -32,6 +33,7 @@ FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 HEAVY = FRAMEWORKS | {"apache_beam", "pyarrow"}
 COMMANDS = (
     "pipelines.audit.command",
+    "pipelines.doctor.command",
     "pipelines.evaluation.command",
     "pipelines.export",
     "pipelines.predict",
@@ -76,10 +78,12 @@ def test_records_and_errors_stand_on_their_own() -> None:
     assert imported("q1net_core.errors") == {"q1net_core.records.Status"}
 
 
-def test_pillow_is_the_only_decoder_of_images() -> None:
+def test_pillow_is_the_only_decoder_of_images_but_for_ordinary_jpeg() -> None:
+    assert importers("simplejpeg") == {"q1net_core.images.decode"}
     assert all(packages(module).isdisjoint(DECODERS) for module in MODULES)
     calls = ("decode_image", "decode_jpeg", "decode_png", "image_dataset_from_directory", "load_img", "imread")
-    assert [name for name, path in MODULES.items() if any(call in path.read_text() for call in calls)] == []
+    calling = {name for name, path in MODULES.items() if any(call in path.read_text() for call in calls)}
+    assert calling == {"q1net_core.images.decode"}
     # Q1Net and the lattice see the pixels of one module; video frames are pixels that a codec made, never an input.
     assert importers("av") == {"q1net_core.codecs.video"}
     judges = {"q1net_core.estimator", "q1net_core.lattice.grid", "q1net_core.lattice.estimate", "pipelines.transforms"}

@@ -79,14 +79,22 @@ def test_histogram_bars_grow_with_their_counts() -> None:
 
 def test_summaries_show_groups_only_where_there_are_some() -> None:
     without = render_summary(AuditSummary.of([(None, "ok", "single", 50.0), (None, "empty", None, None)]).to_json())
-    assert without.splitlines()[:2] == ["2 images: empty 1, ok 1", "verdicts: single 1"]
+    assert without.splitlines()[:2] == ["2 images: empty 1 (50 %), ok 1 (50 %)", "verdicts: single 1 (100 %)"]
+    assert without.splitlines()[-1].split() == ["levels", "all", "50", "(100", "%)"]
     assert "group" not in without
     rows = [
         ("cats", "ok", "stripped", 50.0), ("cats", "ok", "recompressed", 90.0), ("dogs", "corrupt", None, None),
         (None, "ok", "pristine", None),
     ]  # fmt: skip
     lines = render_summary(AuditSummary.of(rows).to_json()).splitlines()
-    assert lines[1] == "verdicts: pristine 1, recompressed 1, stripped 1"
+    assert lines[1] == "verdicts: pristine 1 (33 %), recompressed 1 (33 %), stripped 1 (33 %)"
+    assert lines[-4:] == [
+        "levels  all         50 (50 %), 90 (50 %)",
+        "        (no group)  -",
+        "        cats        50 (50 %), 90 (50 %)",
+        "        dogs        -",
+    ]
+    lines = lines[:-5]
     assert lines[-5].split() == ["group", "images", "answered", "p10", "median", "p90", *Verdict]
     assert [line.split() for line in lines[-3:]] == [
         ["(no", "group)", "1", "0", "-", "-", "-", "0", "0", "0", "0", "1", "0"],

@@ -21,8 +21,9 @@ BAR = "#2563a8"
 def draw_histogram(counts: Sequence[int], title: str) -> str:
     """Counts of the answers 0..100 -> bars over the quality, as SVG."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 1.9), layout="constrained")
-        axes = figure.add_subplot(title=title, xlabel="quality", ylabel="images", xlim=(-0.5, 100.5))
+        figure = Figure(figsize=(4.6, 1.9), layout="constrained")
+        axes = figure.add_subplot(xlabel="quality", ylabel="images", xlim=(-0.5, 100.5))
+        axes.set_title(title, loc="left", fontweight="bold")
         axes.bar(range(len(counts)), counts, width=1, color=BAR)
         axes.set_xticks(range(0, 101, 10))
         axes.spines[["top", "right"]].set_visible(False)
@@ -33,7 +34,7 @@ def draw_histogram(counts: Sequence[int], title: str) -> str:
 def draw_agreement(counts: npt.NDArray[np.int64]) -> str:
     """Counts [header level, answer], int [101, 101] -> a map of both, logarithmic, as SVG."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5, 4.3), layout="constrained")
+        figure = Figure(figsize=(4.6, 3.8), layout="constrained")
         axes = figure.add_subplot(xlabel="what the header says", ylabel="what the pixels show", aspect="equal")
         header, quality = np.nonzero(counts)
         found = counts[header, quality]
@@ -42,7 +43,9 @@ def draw_agreement(counts: npt.NDArray[np.int64]) -> str:
         )
         axes.plot((0, 100), (0, 100), color="grey", linewidth=0.7, zorder=0)
         axes.set(xlim=(-1, 101), ylim=(-1, 101))
-        figure.colorbar(points, label="images")
+        most = int(found.max())
+        ticks = sorted({1, most, *(10**digits for digits in range(1, len(str(most)) - 1))})
+        figure.colorbar(points, label="images", shrink=0.8, ticks=ticks, format="%d").minorticks_off()
         return to_svg(figure)
 
 

@@ -31,7 +31,7 @@ def render_page(run: dict[str, Any], summary: dict[str, Any], found: Gathered, r
     return template.render(
         title="How hard were these images compressed?",
         run_uri=run_uri,
-        made=f"committed {run['committed_at']}, q1net {run['versions']['q1net_version']}",
+        made=f"committed {run['committed_at'][:19].replace('T', ' ')} UTC, q1net {run['versions']['q1net_version']}",
         tiles=list_tiles(total),
         histograms=[
             draw_histogram(total["quality_histogram"], "all images"),
@@ -71,19 +71,24 @@ def list_tiles(total: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def tabulate_groups(groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Header and rows of the table of groups."""
+    """Header and rows of the table of groups; verdicts that no image has are left out.
+
+    Shares of verdicts are of the images that were decoded, as in the tiles.
+    """
+    verdicts = [verdict for verdict in Verdict if any(group["verdicts"].get(verdict) for group in groups)]
     rows = [
         (
             group["group"],
             f"{group['images']:,}",
-            text.dominant_levels(group["quality_histogram"]),
+            # A level and its share stay on one line.
+            text.dominant_levels(group["quality_histogram"]).replace(" (", "\xa0(").replace(" %", "\xa0%"),
             *(text.number(group["quality_percentiles"][share], 0) for share in ("10", "50", "90")),
-            *(text.percent(group["verdicts"].get(verdict, 0), group["images"]) for verdict in Verdict),
+            *(text.percent(group["verdicts"].get(verdict, 0), group["statuses"].get("ok", 0)) for verdict in verdicts),
             text.percent(group["images"] - group["statuses"].get("ok", 0), group["images"]),
         )
         for group in groups
     ]
-    return {"header": ("group", "images", "levels", "p10", "median", "p90", *Verdict, "failed"), "rows": rows}
+    return {"header": ("group", "images", "levels", "p10", "median", "p90", *verdicts, "failed"), "rows": rows}
 
 
 def make_card(row: Row, picture: Picture) -> dict[str, str | None]:

@@ -438,7 +438,9 @@ def test_the_command_prints_results_and_commits(
     printed = capsys.readouterr()
     (folder,) = run_folders(output)
     assert f"run: {folder}" in printed.out
-    assert "4 images: empty 1, ok 3\nverdicts: single 3\n" in printed.out
+    assert "4 images: empty 1 (25 %), ok 3 (75 %)\nverdicts: single 3 (100 %)\n" in printed.out
+    assert re.search(r"^4 images judged in \d+ s, [\d.]+ images per second$", printed.err, re.M)
+    assert "<svg" in (folder / "report.html").read_text()
     assert [line.split()[0] for line in printed.out.splitlines()[2:6]] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
     assert "4/4" in printed.err
     run = json.loads((folder / "_run.json").read_text())
@@ -456,6 +458,33 @@ def test_the_command_prints_results_and_commits(
     assert run["versions"]["beam"] == beam.__version__
     summary = json.loads((folder / "summary.json").read_text())
     assert {group["group"]: group["images"] for group in summary["groups"]} == {None: 2, "a": 1, "b": 1}
+
+
+def test_fail_on_tells_by_the_exit_status_which_images_must_not_be(
+    small_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.open(small_folder / "a.jpg").save(small_folder / "stripped.png")
+    output = tmp_path / "out"
+    arguments = ["audit", str(small_folder), "--estimators", "lattice", "--output", str(output), "--no-report"]
+    assert main([*arguments, "--fail-on", "recompressed,stripped"]) == 3
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == f"q1net audit: --fail-on finds 1 stripped: {small_folder}/stripped.png"
+    assert main([*arguments, "--fail-on", "recompressed"]) == 0
+    runs = run_folders(output)
+    assert all((folder / "_run.json").exists() and not (folder / "report.html").exists() for folder in runs)
+    assert json.loads((runs[0] / "_run.json").read_text())["arguments"]["fail_on"] == ["recompressed", "stripped"]
+
+
+def test_a_report_that_cannot_be_written_leaves_the_run(
+    small_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("pipelines.audit.closing.write_report", fail)
+    assert main(["audit", str(small_folder), "--estimators", "lattice", "--output", str(tmp_path / "out")]) == 1
+    assert "is committed, but its report is not written: no space left" in capsys.readouterr().err
+    assert (run_folders(tmp_path / "out")[0] / "_run.json").exists()
 
 
 def test_runs_sort_by_the_time_they_started_and_stay_apart(small_folder: Path, tmp_path: Path) -> None:
@@ -484,6 +513,8 @@ def test_runs_sort_by_the_time_they_started_and_stay_apart(small_folder: Path, t
         (["{images}", "--max-pixels", "-1"], "max_pixels is -1, expected"),
         (["{images}", "--group", "("], r"--group is '\(', not a regular expression"),
         (["{images}", "--group", "x"], "--group is 'x'; expected a capture"),
+        (["{images}", "--partition-by-group"], "--partition-by-group needs groups"),
+        (["{images}", "--fail-on", "bad,stripped"], "--fail-on has bad; expected some of single, recompressed"),
         (["{images}", "--group-column", "site"], "--group-column is 'site'; it needs --manifest"),
         (["--manifest", "m.csv", "--group", "(x)", "--group-column", "site"], "either --group or --group-column"),
         (["{images}", "--treshold", "50"], "unknown flags or values: --treshold 50; see q1net audit --help"),

@@ -1,0 +1,1 @@
+"""`q1net doctor`: whether a run can start here, and what to do if not."""
