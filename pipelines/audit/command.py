@@ -240,7 +240,8 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
         print(f"{run.uri} is not committed; the same command with --resume keeps what is done", file=sys.stderr)
         raise
     drop_pieces(run.uri)
-    files.write_json(storage.join(run.uri, "counters.json"), counted)
+    if counted:
+        files.write_json(storage.join(run.uri, "counters.json"), counted)
     return run.uri
 
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
@@ -67,7 +67,7 @@ def run_pipeline(
 ) -> dict[str, Any]:
     """Build and run to the end, with progress where it can be seen; raises whatever made the job fail.
 
-    Returns what all workers have counted, see counters.read_totals, and prints it.
+    Returns what all workers have counted, see counters.read_totals, and prints it; nothing for a template.
 
     Keras is loaded, quietly, before the progress bar starts, unless nothing in the pipeline needs it.
     """
@@ -85,6 +85,9 @@ def run_pipeline(
     with show_progress(counter, total, unit) if is_local(options) else nullcontext():
         result = pipeline.run()
         result.wait_until_finish()
+    if options.view_as(GoogleCloudOptions).template_location:
+        # Nothing has run: the service starts the job from the template.
+        return {}
     totals = counters.read_totals(result)
     print(f"counted: {counters.render_totals(totals)}", file=sys.stderr)
     return totals
