@@ -16,6 +16,7 @@ COMMANDS = {
     "export": ("pipelines.export", "write a variant as TFLite, ONNX or SavedModel"),
     "evaluate": ("pipelines.evaluation.command", "measure the error on lossless images, compressed at every level"),
     "shards": ("pipelines.shards.command", "cut training shards from lossless images, compressed at every level"),
+    "boost": ("pipelines.boost.command", "residual patterns on top of a codec: train, encode, decode, evaluate"),
     "doctor": ("pipelines.doctor.command", "check whether a run can start here, and say what to do if not"),
     "train": ("training.__main__", "train a network, on shards or on lossless images"),
 }

@@ -8,7 +8,6 @@ import argparse
 import posixpath
 import sys
 import tempfile
-from collections.abc import Callable
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pipelines.formats import FORMATS, Predict
 from pipelines.runtime.quiet import keep_quiet, start_quietly
 from q1net_core import storage
 from q1net_core.errors import ConfigError, Q1NetError, WeightsError
@@ -33,8 +33,6 @@ CHECKED_PATCHES = (1, 63, 128)
 CHECKED_IMAGES = (1, 2)
 # Height and width of the images that networks of whole images are checked with.
 CHECKED_SIDE = 160
-
-Predict = Callable[[UInt8Array], Float32Array]
 
 
 def read_patches() -> UInt8Array:
@@ -54,76 +52,6 @@ def read_samples(kind: InputKind) -> list[UInt8Array]:
     row = patches[: -(-side // PATCH) + count].swapaxes(0, 1).reshape(PATCH, -1, 3)
     strips = [np.tile(row[:, start * PATCH :][:, :side], (-(-side // PATCH), 1, 1))[:side] for start in range(count)]
     return np.split(np.stack(strips), np.cumsum(CHECKED_IMAGES)[:-1])
-
-
-def convert_tflite(model: Any, path: Path) -> None:
-    """A Keras model -> a TFLite file of float32 operations."""
-    import tensorflow as tf
-
-    # Not from_keras_model, which prints hundreds of lines to stdout.
-    with tempfile.TemporaryDirectory() as folder:
-        convert_savedmodel(model, Path(folder))
-        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
-
-
-def load_tflite(path: Path) -> Predict:
-    """A TFLite file as TensorFlow's own interpreter runs it, resized for every call."""
-    import tensorflow as tf
-
-    interpreter = tf.lite.Interpreter(model_path=str(path))
-    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-
-    def predict(patches: UInt8Array) -> Float32Array:
-        interpreter.resize_tensor_input(source, patches.shape)
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(source, patches)
-        interpreter.invoke()
-        return np.asarray(interpreter.get_tensor(target))
-
-    return predict
-
-
-def convert_savedmodel(model: Any, path: Path) -> None:
-    """A Keras model -> a SavedModel folder with the signature ``serving_default``."""
-    model.export(path, format="tf_saved_model", verbose=False)
-
-
-def load_savedmodel(path: Path) -> Predict:
-    """A SavedModel folder as TensorFlow runs it."""
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
-    serve = loaded.signatures["serving_default"]
-
-    def predict(patches: UInt8Array) -> Float32Array:
-        # The module is kept alive with its function, else its variables are gone.
-        assert loaded is not None
-        (outputs,) = serve(tf.constant(patches)).values()
-        return np.asarray(outputs)
-
-    return predict
-
-
-def convert_onnx(model: Any, path: Path) -> None:
-    """A Keras model -> an ONNX file."""
-    model.export(path, format="onnx", verbose=False)
-
-
-def load_onnx(path: Path) -> Predict:
-    """An ONNX file as ONNX Runtime runs it on the CPU."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (source,) = session.get_inputs()
-    return lambda patches: np.asarray(session.run(None, {source.name: patches})[0])
-
-
-# Name -> how to write it to a path, and how to load it again in its own runtime.
-FORMATS: dict[str, tuple[Callable[[Any, Path], None], Callable[[Path], Predict]]] = {
-    "tflite": (convert_tflite, load_tflite),
-    "onnx": (convert_onnx, load_onnx),
-    "savedmodel": (convert_savedmodel, load_savedmodel),
-}
 
 
 # Packages that a format needs besides TensorFlow.
@@ -146,7 +74,7 @@ def check_requirements(name: str) -> None:
 
 
 def largest_difference(expected: list[Float32Array], predict: Predict, calls: list[UInt8Array]) -> float:
-    """Largest difference, in levels, from the expected answers of each call."""
+    """Largest difference from the expected answers of each call, in levels, or in the unit of features."""
     # Not Python's max, which passes over what is not a number.
     return float(np.max([np.abs(predict(call) - answers).max() for call, answers in zip(calls, expected, strict=True)]))
 
@@ -163,8 +91,45 @@ def write_output(path: Path, uri: str) -> int:
     return total
 
 
-def export(weights: str, name: str, output: str | None) -> tuple[float, str, int]:
+def take_features(model: Any) -> Any:
+    """Everything before the last dense layer, which makes an answer of the features: -> float32 [N, C].
+
+    Raises:
+        ConfigError: the network has no dense layer.
+    """
+    import keras
+
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    if not dense:
+        raise ConfigError(f"--features is all before the dense layer; {model.name} has none")
+    return keras.Model(model.inputs, dense[-1].input)
+
+
+def fix_batch(model: Any, batch: int) -> Any:
+    """The same model for calls of exactly ``batch`` samples."""
+    import keras
+
+    samples = keras.Input(batch_shape=(batch, *model.inputs[0].shape[1:]), dtype="uint8")
+    return keras.Model(samples, model(samples))
+
+
+def fill_call(calls: list[UInt8Array], batch: int) -> list[UInt8Array]:
+    """All samples as one call of ``batch``, repeated as often as it takes."""
+    samples = np.concatenate(calls)
+    return [samples[np.arange(batch) % len(samples)]]
+
+
+def export(
+    weights: str, name: str, output: str | None, features: bool = False, batch: int | None = None
+) -> tuple[float, str, int]:
     """Convert, check and write a model: to ``output``, or where that is None beside its weights, named in their card.
+
+    Args:
+        weights: variant, or uri of a .keras file.
+        name: of FORMATS.
+        output: uri; None for ONNX beside the weights.
+        features: write all before the dense layer instead of the whole model.
+        batch: samples of every call; None takes any number.
 
     Returns:
         The largest difference, in levels; what it was looked for in, in words; the bytes written.
@@ -183,6 +148,10 @@ def export(weights: str, name: str, output: str | None) -> tuple[float, str, int
         path = Path(folder) / f"model.{name}"
         with keep_quiet():
             model = load_model(file)
+            if features:
+                model = take_features(model)
+            if batch is not None:
+                model, calls = fix_batch(model, batch), fill_call(calls, batch)
             # Before the conversion: Keras exports to ONNX only what was called.
             expected = [np.asarray(model(call)) for call in calls]
             convert(model, path)
@@ -214,6 +183,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="variant, or a .keras file (%(default)s)",
     )
     parser.add_argument("--format", required=True, choices=list(FORMATS), help="what to write")
+    parser.add_argument("--features", action="store_true", help="all before the dense layer: features, not answers")
+    parser.add_argument("--batch", type=int, metavar="N", help="samples of every call (any number)")
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--output", metavar="URI", help="file; for savedmodel a folder")
     target.add_argument(
@@ -228,10 +199,16 @@ def run(argv: list[str]) -> int:
     """The command; exit status 0 only if the export gives the same predictions and is written."""
     options = make_parser().parse_args(argv)
     try:
-        if options.beside and options.format != "onnx":
-            raise ConfigError(f"--format is {options.format}; --beside writes onnx only")
+        if options.beside and (options.format != "onnx" or options.features or options.batch):
+            raise ConfigError(
+                f"--format is {options.format}; --beside writes onnx only, of the whole network, any batch"
+            )
+        if options.batch is not None and options.batch < 1:
+            raise ConfigError(f"--batch is {options.batch}; expected at least 1")
         start_quietly()
-        difference, checked, size = export(options.weights, options.format, options.output)
+        difference, checked, size = export(
+            options.weights, options.format, options.output, options.features, options.batch
+        )
     except (ConfigError, WeightsError) as error:
         print(f"q1net export: {error}", file=sys.stderr)
         return 2
@@ -239,8 +216,9 @@ def run(argv: list[str]) -> int:
         print(f"q1net export: {error}", file=sys.stderr)
         return 1
     target = options.output or onnx_uri(find_weights(options.weights))
+    unit = "in features" if options.features else "levels"
     print(
-        f"{target}: {options.format}, {size:,} bytes; largest difference {difference:.6f} levels over "
+        f"{target}: {options.format}, {size:,} bytes; largest difference {difference:.6f} {unit} over "
         f"{checked}, at most {TOLERANCE} allowed"
     )
     return 0

@@ -3,25 +3,27 @@
 import argparse
 import json
 import sys
+import time
 from datetime import datetime
 from io import BytesIO
 
 from PIL import Image
 
-from pipelines import text
+from pipelines import text, video
 from pipelines.audit.table import Row, to_row
 from pipelines.inputs import list_inputs
+from pipelines.inputs.archives import read_input
 from pipelines.runtime.quiet import start_quietly
-from pipelines.settings import add_settings, take_settings
+from pipelines.settings import add_exclude, add_settings, take_settings
 from q1net_core import storage
 from q1net_core.arrays import UInt8Array
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import choose_grid, estimate_image, load_network
 from q1net_core.images.decode import decode
-from q1net_core.network.predictor import needs_keras
+from q1net_core.network.predictor import Predictor, needs_keras
 from q1net_core.overlay import PatchView, draw_gallery, draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
-from q1net_core.records import ImageRecord, Status
+from q1net_core.records import ImageRecord, ListedImage, Status
 from q1net_core.sampling import PATCHES
 from q1net_core.settings import EstimatorSettings, PinnedWeights
 
@@ -31,10 +33,16 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="q1net predict", description="Estimate the quality of a few images.", allow_abbrev=False
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder or glob; local, gs://, s3://, ...")
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="file, folder, glob, archive or URL; local, gs://, s3://, ..."
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line, the columns of the audit table")
     parser.add_argument("--overlay", metavar="OUT.png", help="of a single image, also draw the patches over it")
     parser.add_argument("--gallery", metavar="OUT.png", help="of a single image, also draw the patches by confidence")
+    parser.add_argument(
+        "--frames", type=int, metavar="N", help="of video files: judge up to N key frames, with weights for their codec"
+    )
+    add_exclude(parser)
     add_settings(parser)
     return parser
 
@@ -67,7 +75,7 @@ def write_pictures(
 ) -> None:
     """Draw the patches that a record was made from, as --overlay and --gallery say."""
     pinned = weights[settings.weights_for(accepted=record.lattice.quality is not None) or ""]
-    pixels = decode(storage.read_bytes(record.image.uri, settings.max_bytes), settings.limits).pixels
+    pixels = decode(read_input(record.image, settings.max_bytes), settings.limits).pixels
     height, width = pixels.shape[:2]
     grid = choose_grid(record.lattice.grid, height, width)
     patches = sample_patches(pixels, settings.patches, grid)
@@ -120,23 +128,46 @@ def to_line(row: Row) -> str:
     return f"{row['uri']}: {row['verdict']}, quality {text.number(row['quality'])} ({source}{header})"
 
 
+def tell_time(seconds: float, images: int) -> None:
+    """Say on stderr how long all images took, the loading of the networks with the first included."""
+    print(f"{images} {'image' if images == 1 else 'images'} in {seconds:.2f} s", file=sys.stderr)
+
+
+def judge_videos(options: argparse.Namespace, listed: list[ListedImage], settings: EstimatorSettings) -> int:
+    """Print what the network says of the key frames of each video file; returns how many files have no answer."""
+    if options.frames < 1 or options.overlay or options.gallery:
+        raise ConfigError(f"--frames is {options.frames}; expected at least 1, without --overlay and --gallery")
+    weights, rule = video.read_video_weights(settings)
+    start_quietly()
+    model, failures = Predictor(weights), 0
+    for file in listed:
+        for row in video.judge_video(file, model, weights, rule, settings, options.frames):
+            failures += row["status"] is not Status.OK
+            print(json.dumps(row) if options.json else video.to_line(row), flush=True)
+    return failures
+
+
 def run(argv: list[str]) -> int:
     """The command; exit status 0 only if every image was decoded."""
     options = parse(argv)
     failures = 0
     try:
         settings = take_settings(vars(options))
-        listed = list(list_inputs(options.images))
+        listed = list(list_inputs(options.images, options.exclude))
+        if options.frames is not None:
+            return 1 if judge_videos(options, listed, settings) else 0
         files = settings.read_weights()
         weights = settings.pin_all(files)
         check_pictures(options, len(listed), settings, weights)
         if any(map(needs_keras, files.values())):
             start_quietly()
+        begun = time.perf_counter()
         for image in listed:
-            record = estimate_image(image, settings, weights)
+            record = estimate_image(image, settings, weights, read=read_input)
             row = to_row(record)
             failures += record.status is not Status.OK
             print(json.dumps(row, default=datetime.isoformat) if options.json else to_line(row), flush=True)
+        tell_time(time.perf_counter() - begun, len(listed))
         if (options.overlay or options.gallery) and not failures:
             write_pictures(options, record, settings, weights)
     except (ConfigError, WeightsError) as error:

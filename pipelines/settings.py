@@ -34,6 +34,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fusion", choices=list(FUSIONS), help="how patches become one estimate (the weights' best)")
 
 
+def add_exclude(parser: argparse.ArgumentParser) -> None:
+    """Add --exclude, which may be given several times."""
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="GLOB", help="leave out images whose uri it matches"
+    )
+
+
 def take_settings(values: dict[str, Any]) -> EstimatorSettings:
     """The settings among parsed flags, which are taken out of ``values``; raises ConfigError for impossible ones."""
     return EstimatorSettings(**{field.name: values.pop(field.name) for field in fields(EstimatorSettings)})

@@ -90,6 +90,19 @@ def render_summary(summary: dict[str, Any]) -> str:
     if groups:
         lines += ["", render_groups(groups)]
     lines += ["", render_levels([total | {"group": "all"}, *groups])]
+    # Summaries of older runs name no errors.
+    if errors := summary.get("errors"):
+        lines += ["", render_errors(errors, total["statuses"])]
+    return "\n".join(lines)
+
+
+def render_errors(errors: dict[str, list[dict[str, str]]], statuses: dict[str, int]) -> str:
+    """The first images of each status that have no estimate, a line each, and how many more there are."""
+    lines = []
+    for status, found in errors.items():
+        lines += [f"{status}: {error['uri']}: {error['error']}" for error in found]
+        if (more := statuses[status] - len(found)) > 0:
+            lines.append(f"{status}: and {more} more")
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import TaggedOutput
 
 from pipelines.inference import Q1NetHandler
+from pipelines.inputs.archives import read_input
 from pipelines.runtime import counters
 from pipelines.runtime.allocator import keep_freed_memory
 from pipelines.runtime.dataflow import inference_hints
@@ -94,7 +95,7 @@ class ReadFn(beam.DoFn):
     def read(self, image: ListedImage) -> tuple[int, bytes | ImageRecord]:
         """One read with its microseconds; counted by the caller, since Beam's counters belong to its own thread."""
         start = time.perf_counter_ns()
-        encoded = estimator.read_image(image, self.limits)
+        encoded = estimator.read_image(image, self.limits, read_input)
         return (time.perf_counter_ns() - start) // 1000, encoded
 
     def teardown(self) -> None:

@@ -39,6 +39,8 @@ from q1net_core.sampling import PATCHES, InputKind, sample
 from q1net_core.settings import EstimatorSettings, PinnedWeights
 from q1net_core.verdict import choose_answer, judge
 
+# The bytes of a listed image, at most so many, or ImageError.
+Reader = Callable[[ListedImage, int], bytes]
 Timed = Callable[[str], AbstractContextManager[None]]
 
 
@@ -72,14 +74,19 @@ def finish(
     return ImageRecord(image, Status.OK, None, info, lattice, network, choose_answer(lattice, network), verdict)
 
 
-def read_image(image: ListedImage, limits: Limits) -> bytes | ImageRecord:
+def read_file(image: ListedImage, max_bytes: int) -> bytes:
+    """The bytes of an image that is a file by itself; raises ImageError."""
+    return storage.read_bytes(image.uri, max_bytes)
+
+
+def read_image(image: ListedImage, limits: Limits, read: Reader = read_file) -> bytes | ImageRecord:
     """Encoded bytes of a listed image; ``too_large`` is judged before reading where the store gave a size."""
     try:
         if image.size_bytes is not None and image.size_bytes > limits.max_bytes:
             raise ImageError(
                 Status.TOO_LARGE, f"file has {image.size_bytes} bytes; the limit is {limits.max_bytes} (--max-bytes)"
             )
-        return storage.read_bytes(image.uri, limits.max_bytes)
+        return read(image, limits.max_bytes)
     except ImageError as error:
         return finish(image, error=error)
 
@@ -176,13 +183,14 @@ def estimate_image(
     settings: EstimatorSettings,
     weights: Mapping[str, PinnedWeights],
     load: Callable[[PinnedWeights], PatchModel] = load_network,
+    read: Reader = read_file,
 ) -> ImageRecord:
     """Everything in one call: read, decode, sample, predict, fuse.
 
     ``weights`` are ``settings.pin_all(settings.read_weights())``. Each network is loaded with the first image that
     needs it.
     """
-    encoded = read_image(image, settings.limits)
+    encoded = read_image(image, settings.limits, read)
     if isinstance(encoded, ImageRecord):
         return encoded
     sampled = sample_image(image, encoded, settings, kinds_of(weights))

@@ -4,7 +4,7 @@ Layer: no keras, no beam, no pyarrow.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,10 +21,10 @@ IMAGE_EXTENSIONS = frozenset({
 # fmt: on
 
 
-def list_images(pattern: str) -> Iterator[ListedImage]:
+def list_images(pattern: str, extensions: Collection[str] = IMAGE_EXTENSIONS) -> Iterator[ListedImage]:
     """List the images that a file, a folder or a glob stands for.
 
-    A folder is searched to any depth (but not through links to folders) for names in ``IMAGE_EXTENSIONS``, in any
+    A folder is searched to any depth (but not through links to folders) for names with ``extensions``, in any
     case; a file or a glob is taken as asked for, whatever the names. What exists literally wins over what its brackets
     would mean in a glob.
 
@@ -39,7 +39,7 @@ def list_images(pattern: str) -> Iterator[ListedImage]:
     """
     fs, path = resolve(pattern)
     try:
-        found = _find(fs, path) if is_local(fs) else persist(_find, fs, path)
+        found = _find(fs, path, extensions) if is_local(fs) else persist(_find, fs, path, extensions)
     except FileNotFoundError:
         return
     except Exception as error:
@@ -56,7 +56,7 @@ def list_images(pattern: str) -> Iterator[ListedImage]:
     yield from (images[uri] for uri in sorted(images))
 
 
-def _find(fs: Any, path: str) -> list[Mapping[str, Any]]:
+def _find(fs: Any, path: str, extensions: Collection[str]) -> list[Mapping[str, Any]]:
     fs.invalidate_cache()
     has_magic = any(character in path for character in "*?[")
     try:
@@ -73,20 +73,25 @@ def _find(fs: Any, path: str) -> list[Mapping[str, Any]]:
     elif literal["type"] != "directory":
         found = [literal]
     elif is_local(fs):
-        found = list(_search_local(fs, path))
+        found = list(_search_local(fs, path, extensions))
     else:
-        found = [info for info in fs.find(path, detail=True).values() if _has_image_name(info["name"])]
+        found = [info for info in fs.find(path, detail=True).values() if has_extension(info["name"], extensions)]
     return [_followed(fs, info) for info in found] if is_local(fs) else found
 
 
-def _has_image_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS  # noqa: PTH122
+def has_extension(name: str, extensions: Collection[str]) -> bool:
+    """Whether a name ends in one of the extensions, in any case; ``.jpg`` alone is a hidden file's name."""
+    stem, extension = os.path.splitext(name.rpartition("/")[2])  # noqa: PTH122
+    # Two suffixes, as of .tar.gz, are an extension too.
+    return {extension.lower(), (os.path.splitext(stem)[1] + extension).lower()} & {*extensions} != set()  # noqa: PTH122
 
 
-def _search_local(fs: Any, folder: str) -> Iterator[Mapping[str, Any]]:
+def _search_local(fs: Any, folder: str, extensions: Collection[str]) -> Iterator[Mapping[str, Any]]:
     # fsspec's own search skips folders it may not read without a word, and their images with them.
     for base, _, names in os.walk(folder, onerror=_raise_unless_gone):
-        for name in filter(_has_image_name, names):
+        for name in names:
+            if not has_extension(name, extensions):
+                continue
             path = os.path.join(base, name)  # noqa: PTH118
             try:
                 yield fs.info(path)

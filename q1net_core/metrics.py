@@ -20,6 +20,8 @@ BANDS = ((1, 10), (11, 50), (51, 90), (91, 95), (96, 100), (1, 100))
 # Errors are added up in whole units of 1/4096 level: sums of integers do not depend on their order, sums of floats do.
 # Squares then fit int64 for 50 million images of one level.
 UNITS = 4096
+# Of each status, how many images without an estimate a summary names.
+ERRORS_KEPT = 3
 
 Counts = npt.NDArray[np.int64]
 
@@ -59,13 +61,44 @@ class GroupSummary:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AuditSummary:
-    """Summaries of all groups of a run; images without a group are under None."""
+class FirstErrors:
+    """The first images of each status that have no estimate, by uri, as (uri, error), ``ERRORS_KEPT`` at most."""
 
-    groups: dict[str | None, GroupSummary] = field(default_factory=dict)
+    by_status: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     @staticmethod
-    def of(rows: Iterable[tuple[str | None, str, str | None, float | None]]) -> "AuditSummary":
+    def of(rows: Iterable[tuple[str, str, str | None]]) -> "FirstErrors":
+        """From (status, uri, error or None) of each image."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for status, uri, error in rows:
+            if error is not None:
+                found.setdefault(status, []).append((uri, error))
+        return FirstErrors({status: sorted(errors)[:ERRORS_KEPT] for status, errors in found.items()})
+
+    def __add__(self, other: "FirstErrors") -> "FirstErrors":
+        statuses = self.by_status | other.by_status
+        both = {status: self.by_status.get(status, []) + other.by_status.get(status, []) for status in statuses}
+        return FirstErrors({status: sorted(errors)[:ERRORS_KEPT] for status, errors in both.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, statuses in alphabetical order."""
+        return {
+            status: [{"uri": uri, "error": error} for uri, error in errors]
+            for status, errors in sorted(self.by_status.items())
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AuditSummary:
+    """Summaries of all groups of a run, images without a group under None; and the first errors of each kind."""
+
+    groups: dict[str | None, GroupSummary] = field(default_factory=dict)
+    errors: FirstErrors = field(default_factory=FirstErrors)
+
+    @staticmethod
+    def of(
+        rows: Iterable[tuple[str | None, str, str | None, float | None]], errors: FirstErrors | None = None
+    ) -> "AuditSummary":
         """From (group, status, verdict or None, quality or None) of each image."""
         groups: dict[str | None, GroupSummary] = {}
         for group, status, verdict, quality in rows:
@@ -75,7 +108,7 @@ class AuditSummary:
                 summary.verdicts[verdict] += 1
             if quality is not None:
                 summary.histogram[round(quality)] += 1
-        return AuditSummary(groups)
+        return AuditSummary(groups, errors or FirstErrors())
 
     def __add__(self, other: "AuditSummary") -> "AuditSummary":
         empty = GroupSummary()
@@ -83,7 +116,8 @@ class AuditSummary:
             {
                 group: self.groups.get(group, empty) + other.groups.get(group, empty)
                 for group in self.groups | other.groups
-            }
+            },
+            self.errors + other.errors,
         )
 
     @staticmethod
@@ -102,6 +136,7 @@ class AuditSummary:
         return {
             "total": self.total.to_json(),
             "groups": [{"group": group} | summary.to_json() for group, summary in ordered],
+            "errors": self.errors.to_json(),
         }
 
 

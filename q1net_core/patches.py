@@ -63,9 +63,13 @@ def sample_blocks(height: int, width: int, patches: int = DEFAULT_PATCHES, grid:
     Where one axis is too short for n blocks the other makes up for it, so N is ``patches`` whenever the image holds
     that many. ``grid`` is the block grid's phase as (grid_x, grid_y). Source: BMVC 2021, section 2.3, n x n sampling.
     """
-    side = side_of(patches)
     grid_x, grid_y = grid
-    ys, xs = block_starts(height, grid_y), block_starts(width, grid_x)
+    return spread_blocks(block_starts(height, grid_y), block_starts(width, grid_x), patches)
+
+
+def spread_blocks(ys: IntArray, xs: IntArray, patches: int) -> IntArray:
+    """Uniformly spread pairs (y, x) of the starts along both axes: int [N, 2], N <= ``patches``, all distinct."""
+    side = side_of(patches)
     if len(ys) == 0 or len(xs) == 0:
         return np.empty((0, 2), dtype=np.intp)
     rows, columns = max(side, -(-patches // len(xs))), max(side, -(-patches // len(ys)))

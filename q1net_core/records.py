@@ -39,14 +39,32 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """Where an archive keeps one of its files, so that it can be read by itself.
+
+    ``packing`` is ``stored`` (``length`` bytes at ``offset``), ``zip`` (there with a local header, perhaps deflated),
+    ``gzip`` (there once the whole archive is unpacked) or ``parquet`` (row ``offset`` of a table).
+    """
+
+    packing: str
+    offset: int
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ListedImage:
-    """One input as its store lists it; ``version`` is an etag or generation where the store has one."""
+    """One input as its store lists it; ``version`` is an etag or generation where the store has one.
+
+    ``carried`` are values of a manifest, by the names of their columns. ``member`` is for files inside of archives.
+    """
 
     uri: str
     size_bytes: int | None = None
     version: str | None = None
     modified: datetime | None = None
     group: str | None = None
+    carried: tuple[tuple[str, str | None], ...] = ()
+    member: Member | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +113,10 @@ class LatticeEstimate:
     ``quality`` is the libjpeg level, 1-100, of the coarsest table found, nearest where the table is not libjpeg's;
     ``match`` and ``level`` say whose table it is and that encoder's own level; ``last_quality`` is the level of the
     last compression, above ``quality`` if a coarser one lies under it. ``margin`` is in nats above the next level;
-    ``ties`` are the levels that are not told apart from the answer. ``steps`` are the 64 steps in natural order, 0
-    where unknown. ``grid`` is the phase (x, y) of the block grid, each 0..7. ``evidence`` is about 1 on a lattice.
-    ``busy_blocks`` of the blocks that were looked at, 256 at most, are so busy that a lattice would show.
+    ``ties`` are the libjpeg levels that are not told apart from ``quality``. ``steps`` are the 64 steps in natural
+    order, 0 where unknown. ``grid`` is the phase (x, y) of the block grid, each 0..7. ``evidence`` is about 1 on a
+    lattice: of plain pictures it is the share of blocks that the table reproduces. ``busy_blocks`` of the blocks that
+    were looked at, 256 at most, are so busy that a lattice would show.
     """
 
     quality: float | None = None

@@ -6,8 +6,11 @@ Layer: numpy only; no keras, no beam, no pyarrow.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
+from q1net_core.arrays import IntArray
 from q1net_core.errors import ImageError
-from q1net_core.patches import DEFAULT_PATCHES, PATCH, sample_patches
+from q1net_core.patches import DEFAULT_PATCHES, PATCH, cut_windows, sample_patches, spread_blocks
 from q1net_core.records import Status, UInt8Array
 
 Grid = tuple[int, int]
@@ -33,16 +36,47 @@ class InputKind:
 
     def most(self, patches: int = DEFAULT_PATCHES) -> int:
         """The largest number of samples of one image, where ``patches`` are wanted."""
-        return patches if self == PATCHES else 1
+        return patches if self.sampler in ("patches", "macroblocks") else 1
 
 
 PATCHES = InputKind("patches", PATCH)
+# What H.264 codes as one, and HEVC as its smallest unit of prediction modes; from the picture's top left corner.
+MACROBLOCK = 16
 WHOLE_IMAGE = InputKind("whole image", None)
 
 
 def centre_crop(size: int) -> InputKind:
     """One square of ``size`` pixels from the middle of the image."""
     return InputKind("centre crop", size)
+
+
+def macroblocks(size: int) -> InputKind:
+    """Squares of ``size`` pixels, each a macroblock of 16 x 16 and what lies around it."""
+    return InputKind("macroblocks", size)
+
+
+def macroblock_starts(length: int, border: int) -> IntArray:
+    """Starts of all macroblocks along one axis with ``border`` pixels on both sides inside ``length`` pixels.
+
+    >>> macroblock_starts(64, 4).tolist()
+    [16, 32]
+    >>> macroblock_starts(33, 0).tolist()
+    [0, 16]
+    """
+    first = -(-border // MACROBLOCK) * MACROBLOCK
+    return np.arange(first, length - MACROBLOCK - border + 1, MACROBLOCK)
+
+
+def sample_macroblocks(pixels: UInt8Array, size: int, patches: int) -> UInt8Array:
+    """Uniformly spread macroblocks with their surroundings: uint8 [N, size, size, 3], N <= ``patches``."""
+    height, width = pixels.shape[:2]
+    border = (size - MACROBLOCK) // 2
+    blocks = spread_blocks(macroblock_starts(height, border), macroblock_starts(width, border), patches)
+    if len(blocks) == 0:
+        raise ImageError(
+            Status.TOO_SMALL, f"image is {width} x {height} pixels; no macroblock has {border} pixels around it"
+        )
+    return cut_windows(pixels, blocks[:, 0] - border, blocks[:, 1] - border, size)
 
 
 def sample_centre(pixels: UInt8Array, size: int) -> UInt8Array:
@@ -55,6 +89,7 @@ def sample_centre(pixels: UInt8Array, size: int) -> UInt8Array:
 # Name -> (pixels, its kind of input, patches wanted, phase of the block grid) -> samples.
 SAMPLERS: dict[str, Callable[[UInt8Array, InputKind, int, Grid], UInt8Array]] = {
     "patches": lambda pixels, kind, patches, grid: sample_patches(pixels, patches, grid),
+    "macroblocks": lambda pixels, kind, patches, grid: sample_macroblocks(pixels, kind.size or 0, patches),
     "centre crop": lambda pixels, kind, patches, grid: sample_centre(pixels, kind.size or 0),
     "whole image": lambda pixels, kind, patches, grid: pixels[None],
 }
@@ -68,7 +103,7 @@ def sample(
     Args:
         pixels: uint8 [height, width, 3].
         kind: of the network's input.
-        patches: how many patches at most, a square number; crops and whole images are one.
+        patches: how many patches or macroblocks at most, a square number; crops and whole images are one.
         grid: phase (x, y) of the block grid that patches are cut on, each 0..7.
 
     Raises:

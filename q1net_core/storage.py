@@ -7,13 +7,15 @@ kept as Python's surrogate escapes, which ``printable_uri`` turns into text.
 """
 
 import contextlib
+import io
 import os
 import re
 import stat
 import uuid
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import fsspec
 import fsspec.config
@@ -23,9 +25,12 @@ from fsspec.implementations.local import LocalFileSystem
 from q1net_core.errors import ConfigError, ImageError
 from q1net_core.records import Status
 from q1net_core.transient import persist
+from q1net_core.web import is_web, read_url
 
 # Seconds to connect, and between two pieces of an answer.
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60
+# Bytes of a remote file that are asked for at once, where it is read a piece at a time.
+PIECE = 1 << 18
 # Parts of a URL that open doors: user:password@, and the signatures and tokens of signed URLs.
 SECRETS = re.compile(
     r"(?<=://)[^/@\s?#]*@|(?<=[?&])(?P<name>[\w.-]*(?:sig|signature|token|key|secret|password|credential|policy))=[^&\s#]*",
@@ -40,8 +45,7 @@ def read_bytes(uri: str, max_bytes: int) -> bytes:
         ImageError: MISSING, UNREADABLE (not permitted, not a file, the store failed) or TOO_LARGE.
     """
     try:
-        fs, path = resolve(uri)
-        data = _read_local(path, max_bytes) if is_local(fs) else persist(_read_remote, fs, path, max_bytes)
+        data = persist(read_url, uri, max_bytes) if is_web(uri) else _read_file(uri, max_bytes)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageError(Status.MISSING, f"nothing at {printable_uri(uri)} any more, expected a file") from error
     except Exception as error:
@@ -53,6 +57,54 @@ def read_bytes(uri: str, max_bytes: int) -> bytes:
             Status.TOO_LARGE, f"{printable_uri(uri)} has more bytes than expected, which is at most {max_bytes}"
         )
     return data
+
+
+def read_range(uri: str, start: int, end: int) -> bytes:
+    """The bytes of a file from ``start`` to before ``end``, fewer where it ends; raises whatever its store raises."""
+    fs, path = resolve(uri)
+    if start >= end:
+        return b""
+    if is_local(fs):
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+    data: bytes = persist(fs.cat_file, path, start=start, end=end)
+    return data
+
+
+@contextlib.contextmanager
+def open_file(uri: str) -> Iterator[BinaryIO]:
+    """A file to read and seek in, a piece at a time; raises whatever its store raises."""
+    fs, path = resolve(uri)
+    if is_local(fs):
+        with open(path, "rb") as file:
+            yield file
+    else:
+        with io.BufferedReader(_Pieces(uri, persist(fs.info, path)["size"]), PIECE) as pieces:
+            yield cast(BinaryIO, pieces)
+
+
+class _Pieces(io.RawIOBase):
+    """A remote file by requests for its ranges."""
+
+    def __init__(self, uri: str, size: int) -> None:
+        self.uri, self.size, self.place = uri, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.place = offset + (0, self.place, self.size)[whence]
+        return self.place
+
+    def readinto(self, buffer: Any) -> int:
+        data = read_range(self.uri, self.place, min(self.place + len(buffer), self.size))
+        buffer[: len(data)] = data
+        self.place += len(data)
+        return len(data)
 
 
 def write_bytes(uri: str, data: bytes) -> None:
@@ -186,6 +238,11 @@ def _options_of(protocol: str) -> dict[str, Any]:
         timeout = ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT)
         return {"session_kwargs": {"timeout": timeout, "trust_env": True}}
     return {}
+
+
+def _read_file(uri: str, max_bytes: int) -> bytes:
+    fs, path = resolve(uri)
+    return _read_local(path, max_bytes) if is_local(fs) else persist(_read_remote, fs, path, max_bytes)
 
 
 def _read_local(path: str, max_bytes: int) -> bytes:

@@ -23,7 +23,7 @@ BROKEN_CONNECTIONS = frozenset(
     | {"Timeout", "TransportError"}
 )
 # What looks like a broken connection, but will be the same next time.
-LASTING = frozenset({"SSLError", "SSLCertVerificationError", "ClientSSLError"})
+LASTING = frozenset({"SSLError", "SSLCertVerificationError", "ClientSSLError", "NameResolutionError", "gaierror"})
 ERRNOS = frozenset({errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH})
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from q1net_core.errors import ConfigError
+from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.network.variants import VARIANTS, Variant
 from q1net_core.sampling import PATCHES
 from training.config import PRESETS, TrainConfig, default_preset, preset
@@ -35,9 +35,17 @@ def make_parser() -> argparse.ArgumentParser:
         "--output", required=True, type=Path, metavar="DIR", help="checkpoint, weights, curves; resumes from here"
     )
     parser.add_argument(
-        "--preset", choices=sorted(PRESETS), help="recipe (default: cpu; of networks that see a window, window)"
+        "--preset",
+        choices=sorted(PRESETS),
+        help="recipe (default: cpu; of networks that see a window, window; of those for frames, video)",
     )
     parser.add_argument("--variant", help="architecture, as in the table of variants (default: the preset's)")
+    parser.add_argument(
+        "--start-from",
+        metavar="NAME",
+        help="variant or .keras file to go on from, of the same network or of a classifier with fewer classes "
+        "(default: the preset's)",
+    )
     parser.add_argument("--steps", type=int, help="batches in all (default: the preset's)")
     parser.add_argument("--seed", type=int, help="seed of places, levels and initial weights (default: the preset's)")
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop in time; call again to go on")
@@ -87,7 +95,11 @@ def choose_test_data(options: argparse.Namespace) -> Data:
 def run(argv: list[str]) -> int:
     """Train as the command line says; returns the exit status."""
     options = parse(argv)
-    changes = {name: value for name in ("variant", "steps", "seed") if (value := getattr(options, name)) is not None}
+    changes = {
+        name: value
+        for name in ("variant", "steps", "seed", "start_from")
+        if (value := getattr(options, name)) is not None
+    }
     keras.mixed_precision.set_global_policy(options.precision)
     try:
         config = preset(options.preset or default_preset(options.variant), **changes)
@@ -98,7 +110,7 @@ def run(argv: list[str]) -> int:
             print(run_ablations(names, config, data, test, options.output, options.time_limit), end="")
         else:
             print(train_one(config, data, options))
-    except ConfigError as error:
+    except (ConfigError, WeightsError) as error:
         print(f"q1net train: {error}", file=sys.stderr)
         return 2
     return 0

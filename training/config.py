@@ -54,7 +54,7 @@ class TrainConfig:
         if kind != PATCHES and (self.alterations or self.variations or self.batch_growth):
             raise ConfigError(
                 f"variant {self.variant!r} sees a {kind.sampler}; expected no alterations, variations or batch_growth, "
-                "which are for patches: use --preset window"
+                f"which are for patches of JPEG: use --preset {default_preset(self.variant)}"
             )
         if self.optimizer not in ("adam", "muon"):
             raise ConfigError(f"optimizer is {self.optimizer!r}; expected adam or muon")
@@ -155,6 +155,8 @@ PRESETS = {
     "window": TrainConfig(
         variant="q-est", steps=20_000, batch_size=32, locations_per_level=1, learning_rate=1e-3, validation_every=500
     ),
+    # For frames of video.
+    "video": TrainConfig(variant="q1net-h264", steps=10_000, validation_every=500),
     "smoke": TrainConfig(
         steps=12,
         batch_size=32,
@@ -168,7 +170,9 @@ PRESETS = {
 
 def default_preset(variant: str | None) -> str:
     """The recipe for a variant, if none is named."""
-    return "window" if variant in VARIANTS and VARIANTS[variant].input != PATCHES else "cpu"
+    if variant not in VARIANTS or VARIANTS[variant].input == PATCHES:
+        return "cpu"
+    return "window" if VARIANTS[variant].codec == "jpeg" else "video"
 
 
 def preset(name: str, **changes: Any) -> TrainConfig:

@@ -16,7 +16,7 @@ import numpy as np
 
 from q1net_core.errors import ConfigError
 from q1net_core.network.predictor import load_model
-from q1net_core.network.variants import VARIANTS
+from q1net_core.network.variants import VARIANTS, Variant
 from q1net_core.network.weights import Card, read_card, read_weights, write_card
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.records import FusionRule
@@ -63,6 +63,23 @@ def remove_kernel_means(model: keras.Model) -> None:
     kernel.assign(kernel - keras.ops.mean(kernel, axis=(0, 1), keepdims=True))
 
 
+def more_classes(start: Variant, variant: Variant) -> bool:
+    """Whether both are classifiers that differ in the number of classes alone, ``variant`` having more."""
+    few, many = dict(start.architecture.parameters), dict(variant.architecture.parameters)
+    alike = replace(start.architecture, parameters=few | {"alpha": many.get("alpha")}) == variant.architecture
+    return alike and "classes" in many and few["alpha"] < many["alpha"]
+
+
+def grow_classes(values: list[np.ndarray], classes: int) -> list[np.ndarray]:
+    """Weights of a classifier of few classes -> of many: each class begins as the one that its levels were part of.
+
+    Source: BMVC 2021, section 3.3, which grows the classifier from two classes to 100.
+    """
+    *body, kernel, bias = values
+    parts = np.arange(classes) * len(bias) // classes
+    return [*body, kernel[:, parts], bias[parts]]
+
+
 def new_model(config: TrainConfig) -> keras.Model:
     """Compiled model of the config's variant, seeded: untrained, or with the weights it is to start from."""
     keras.utils.set_random_seed(config.seed)
@@ -72,18 +89,21 @@ def new_model(config: TrainConfig) -> keras.Model:
         remove_kernel_means(model)
     else:
         file = read_weights(config.start_from, codecs=None)
-        if file.network.architecture != variant.architecture:
+        values = load_model(file).get_weights()
+        if more_classes(file.network, variant):
+            values = grow_classes(values, model.output_shape[-1])
+        elif file.network.architecture != variant.architecture:
             raise ConfigError(
                 f"start_from is {config.start_from!r}, weights of {file.variant}; expected the architecture of "
                 f"{config.variant}"
             )
-        model.set_weights(load_model(file).get_weights())
+        model.set_weights(values)
     model.compile(
         optimizer=make_optimizer(
             config.optimizer, config.learning_rate, config.warmup_steps, config.steps, config.ema_momentum
         ),
-        loss=make_loss(variant.loss, config.confidence_weight),
-        metrics=make_metrics(variant.loss),
+        loss=make_loss(variant.loss, config.confidence_weight, variant.largest),
+        metrics=make_metrics(variant.loss, variant.largest),
     )
     return model
 
@@ -129,6 +149,13 @@ def calibrate_weights(weights: str, data: Data, alterations: Sequence[str] = ())
     write_card(replace(card, fusions=describe_rules(rules), calibration=sampled), weights)
 
 
+def describe_scale(variant: Variant) -> dict[str, Any]:
+    """What a card says of levels that are no JPEG quality: what they are called, the largest, the side of a patch."""
+    if variant.codec == "jpeg":
+        return {}
+    return {"scale": variant.scale, "largest_level": variant.largest, "patch": variant.input.size}
+
+
 def describe_origin(config: TrainConfig, data: Data, folder: Path) -> Card:
     """What the card of this training's weights says of their origin: pictures, codec, the weights it started from.
 
@@ -155,6 +182,7 @@ def describe_origin(config: TrainConfig, data: Data, folder: Path) -> Card:
         codec_versions=provenance.codec_versions,
         pictures=provenance.pictures,
         start_sha256=None if start is None else read_weights(start, codecs=None).sha256,
+        more=describe_scale(VARIANTS[config.variant]),
     )
     stored.write_text(card.to_json())
     return card

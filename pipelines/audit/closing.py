@@ -16,7 +16,7 @@ IMAGES_SHOWN = 40
 # Images that --fail-on names.
 FOUND_SHOWN = 5
 # Exit statuses of a run that is committed.
-NO_REPORT, FOUND = 1, 3
+NO_REPORT, FAILED, FOUND = 1, 1, 3
 
 
 def close_run(run_uri: str, with_report: bool, fail_on: Sequence[str]) -> int:
@@ -33,6 +33,9 @@ def close_run(run_uri: str, with_report: bool, fail_on: Sequence[str]) -> int:
         except (ConfigError, ImageError, OSError) as error:
             print(f"q1net audit: the run is committed, but its report is not written: {error}", file=sys.stderr)
             return NO_REPORT
+    if failed := open_run(run_uri).get("failed"):
+        print(f"q1net audit: the run failed, its rows are kept: {failed}", file=sys.stderr)
+        return FAILED
     if any(summary["total"]["verdicts"].get(verdict) for verdict in fail_on):
         print(f"q1net audit: {describe_found(run_uri, summary['total']['verdicts'], fail_on)}", file=sys.stderr)
         return FOUND

@@ -3,6 +3,7 @@
 import argparse
 import secrets
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -17,15 +18,16 @@ from pipelines.audit.pieces import WritePieces, drop_pieces
 from pipelines.audit.plan import make_plan, render_plan
 from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
 from pipelines.audit.run import CommitRun, ReadPieces
-from pipelines.audit.table import SCHEMA_VERSION, Row, to_row
+from pipelines.audit.table import SCHEMA_VERSION, Row, check_carried, to_row
 from pipelines.inputs import ReadInputs, assign_group, group_by, list_inputs, read_manifest, write_inputs
+from pipelines.inputs.patterns import leave_out, refuse_local
 from pipelines.runtime.dataflow import ENGINE as DATAFLOW
 from pipelines.runtime.dataflow import check_accelerator, describe_graph, dry_run, inference_hints
 from pipelines.runtime.local import run_pipeline
 from pipelines.runtime.options import add_workers, is_local, name_engine, parse_flags
 from pipelines.runtime.quiet import start_quietly
 from pipelines.runtime.versions import find_versions
-from pipelines.settings import add_settings, take_settings
+from pipelines.settings import add_exclude, add_settings, take_settings
 from pipelines.transforms import EstimateImages, EstimateRoutes
 from q1net_core import __version__, storage
 from q1net_core.errors import ConfigError, WeightsError
@@ -95,6 +97,10 @@ class AuditConfig:
     report: bool = True
     plan: bool = False
     fail_on: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    carry: tuple[str, ...] = ()
+    remote_only: bool = False
+    max_failure_ratio: float | None = None
 
     def __post_init__(self) -> None:
         if bool(self.inputs) == bool(self.manifest):
@@ -103,6 +109,11 @@ class AuditConfig:
             raise ConfigError("give either --group or --group-column, not both")
         if self.group_column and not self.manifest:
             raise ConfigError(f"--group-column is {self.group_column!r}; it needs --manifest")
+        if self.carry and not self.manifest:
+            raise ConfigError(f"--carry is {' '.join(self.carry)}; it needs --manifest")
+        check_carried(self.carry)
+        if self.max_failure_ratio is not None and not 0 <= self.max_failure_ratio <= 1:
+            raise ConfigError(f"--max-failure-ratio is {self.max_failure_ratio}; expected a share from 0 to 1")
         if self.partition_by_group and not (self.group or self.group_column):
             raise ConfigError("--partition-by-group needs groups; expected --group or --group-column with it")
         if unknown := [verdict for verdict in self.fail_on if verdict not in set(Verdict)]:
@@ -112,7 +123,11 @@ class AuditConfig:
     def to_json(self) -> dict[str, Any]:
         """The command's arguments, those of the settings among them."""
         values = asdict(self)
-        return values | values.pop("settings") | {"inputs": [storage.printable_uri(uri) for uri in self.inputs]}
+        shown = {
+            "inputs": [storage.printable_uri(uri) for uri in self.inputs],
+            "manifest": self.manifest and storage.printable_uri(self.manifest),
+        }
+        return values | values.pop("settings") | shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +144,22 @@ class Run:
     earlier: list[EarlierFile] = field(default_factory=list)
 
 
-def list_images(config: AuditConfig) -> list[ListedImage]:
-    """The config's inputs with their groups; raises ConfigError if there are none or they cannot be listed."""
+def list_images(config: AuditConfig) -> Iterator[ListedImage]:
+    """The config's inputs with their groups, as they are found.
+
+    Raises:
+        ConfigError: there are none, they cannot be listed, or they are local where that is not welcome.
+    """
     expression = group_by(config.group) if config.group else None
-    images = read_manifest(config.manifest, config.group_column) if config.manifest else list_inputs(config.inputs)
-    return [assign_group(image, expression) if expression else image for image in images]
+    welcome = refuse_local if config.remote_only else lambda _: None
+    if config.manifest:
+        listed = read_manifest(config.manifest, config.group_column, config.carry, welcome)
+        images = leave_out(listed, config.exclude)
+    else:
+        for pattern in config.inputs:
+            welcome(pattern)
+        images = list_inputs(config.inputs, config.exclude)
+    return (assign_group(image, expression) if expression else image for image in images)
 
 
 def start_run(config: AuditConfig, audit: AuditImages) -> Run:
@@ -253,13 +279,22 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="All other flags go to Apache Beam: --runner, --project, --region, --temp_location, ...",
         allow_abbrev=False,
     )
-    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="file, folder or glob; local, gs://, s3://, ...")
     parser.add_argument(
-        "--manifest", metavar="URI", help=".csv, .jsonl or .parquet with a column uri, instead of INPUT"
+        "inputs", nargs="*", metavar="INPUT", help="file, folder, glob, archive, URL; local, gs://, ..."
+    )
+    parser.add_argument(
+        "--manifest",
+        metavar="URI",
+        help=".txt, .csv, .jsonl or .parquet with a column uri, perhaps with .gz, instead of INPUT",
     )
     parser.add_argument("--output", required=True, metavar="URI", help="folder that gets run_id=.../")
     parser.add_argument("--group", metavar="REGEX", help="group of an image: the first capture on its uri")
     parser.add_argument("--group-column", metavar="NAME", help="group of an image: this column of the manifest")
+    parser.add_argument(
+        "--carry", nargs="+", default=[], metavar="NAME", help="columns of the manifest that become columns of the rows"
+    )
+    add_exclude(parser)
+    parser.add_argument("--remote-only", action="store_true", help="refuse inputs that are files of this machine")
     parser.add_argument(
         "--resume", action="store_true", help="carry over rows of earlier runs of this output that still hold"
     )
@@ -277,6 +312,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="VERDICTS",
         help="exit with 3 if an image has one of these verdicts, by commas",
     )
+    parser.add_argument(
+        "--max-failure-ratio",
+        type=float,
+        metavar="SHARE",
+        help="the run fails, but keeps its rows, if a larger share of the images has no estimate, 0-1",
+    )
     add_settings(parser)
     parser.add_argument("--accelerator", metavar="NAME", help="for inference alone: t4, l4 or Beam's accelerator hint")
     parser.add_argument("--inference-ram", metavar="SIZE", help="for inference alone (12GB with an accelerator)")
@@ -291,7 +332,8 @@ def parse(argv: list[str]) -> tuple[AuditConfig, PipelineOptions]:
     """Command line -> config and Beam's options."""
     values, options = parse_flags(make_parser(), argv)
     settings = take_settings(values)
-    return AuditConfig(**values | {"inputs": tuple(values["inputs"]), "settings": settings}), options
+    several = {name: tuple(values[name]) for name in ("inputs", "exclude", "carry")}
+    return AuditConfig(**values | several | {"settings": settings}), options
 
 
 def run(argv: list[str]) -> int:

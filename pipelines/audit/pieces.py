@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 from apache_beam.transforms.window import GlobalWindows
 
 from pipelines import files
-from pipelines.audit.table import AUDIT_SCHEMA, Row
+from pipelines.audit.table import AUDIT_SCHEMA, Row, audit_schema
 from q1net_core import storage
 
 FOLDER = "_pieces"
+COLUMNS = frozenset(AUDIT_SCHEMA.names)
 # What a killed run may lose of each of its threads: so many rows, or what was done in so many seconds.
 ROWS_PER_PIECE = 1_000
 SECONDS_PER_PIECE = 30
@@ -35,7 +36,7 @@ def to_parquet(table: pa.Table, **options: Any) -> bytes:
 
 def write_piece(run_uri: str, rows: list[Row]) -> str:
     """Write one piece of a run; returns its name, its sha256 and ``.parquet``."""
-    content = to_parquet(pa.Table.from_pylist(rows, AUDIT_SCHEMA))
+    content = to_parquet(pa.Table.from_pylist(rows, audit_schema([name for name in rows[0] if name not in COLUMNS])))
     name = f"{sha256(content).hexdigest()}.parquet"
     storage.write_bytes(storage.join(run_uri, FOLDER, name), content)
     return name

@@ -19,7 +19,7 @@ from pipelines.audit.pieces import list_pieces
 from pipelines.audit.run import count_parts, part_of, read_rows, split_by
 from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.files import JSON
-from pipelines.inputs import read_inputs
+from pipelines.inputs import SpreadInputs, read_inputs
 from pipelines.runtime import counters
 from q1net_core import storage
 from q1net_core.errors import ImageError
@@ -96,17 +96,22 @@ def split_done(images: Iterable[ListedImage], earlier: Sequence[pa.Table]) -> tu
     # Names that are not text may look alike in print: whose row it is, nobody can tell.
     names = [storage.printable_uri(image.uri) for image in images]
     alike = Counter(names)
-    judged, places, groups = [], [], []
+    judged: list[ListedImage] = []
+    stayed: list[ListedImage] = []
+    places: list[int] = []
     for image, name in zip(images, names, strict=True):
         kept = newest.get(name)
         if kept is None or name != image.uri or alike[name] > 1 or not is_unchanged(image, told[kept]):
             judged.append(image)
         else:
             places.append(kept)
-            groups.append(image.group)
+            stayed.append(image)
     done = rows.take(pa.array(places, pa.int64()))
     at = AUDIT_SCHEMA.get_field_index("group")
-    return judged, done.set_column(at, AUDIT_SCHEMA.field("group"), pa.array(groups, pa.string()))
+    done = done.set_column(at, AUDIT_SCHEMA.field("group"), pa.array([image.group for image in stayed], pa.string()))
+    for number, (name, _) in enumerate(images[0].carried if images else ()):
+        done = done.append_column(name, pa.array([image.carried[number][1] for image in stayed], pa.string()))
+    return judged, done
 
 
 def share_out(keyed: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
@@ -166,4 +171,4 @@ class SkipDone(beam.PTransform):
             | "Meet" >> beam.CoGroupByKey()
             | "ShareOut" >> beam.FlatMap(share_out).with_outputs(CARRIED, main="judge")
         )
-        return shared.judge | "Spread" >> beam.Reshuffle(), shared[CARRIED]
+        return shared.judge | "Spread" >> SpreadInputs(), shared[CARRIED]

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from pipelines import files
 from pipelines.audit.pieces import WritePieces, read_piece, to_parquet
-from pipelines.audit.table import AUDIT_SCHEMA
+from pipelines.audit.table import AUDIT_SCHEMA, audit_schema
 from q1net_core import storage
 from q1net_core.errors import ImageError
-from q1net_core.metrics import AuditSummary
+from q1net_core.metrics import AuditSummary, FirstErrors
 from q1net_core.records import Status
 
 ROWS_PER_PART = 100_000
@@ -77,8 +77,10 @@ def write_part(named: tuple[str, Iterable[pa.Table]], run_uri: str) -> Written:
     rows = pa.concat_tables(tables).sort_by([(key, "ascending") for key in ("group", "uri", "processed_at")])
     kept = rows.drop_columns("group") if "/" in name else rows
     part = files.write_part(run_uri, name, to_parquet(kept, row_group_size=ROWS_PER_ROW_GROUP), len(rows))
-    columns = (rows[column].to_pylist() for column in ("group", "status", "verdict", "quality"))
-    return part, AuditSummary.of(zip(*columns, strict=True))
+    columns = {name: rows[name].to_pylist() for name in ("group", "status", "verdict", "quality", "uri", "error")}
+    errors = FirstErrors.of(zip(columns["status"], columns["uri"], columns["error"], strict=True))
+    told = (columns[name] for name in ("group", "status", "verdict", "quality"))
+    return part, AuditSummary.of(zip(*told, strict=True), errors)
 
 
 def commit_run(
@@ -100,8 +102,18 @@ def commit_run(
     files.write_json(storage.join(run_uri, "summary.json"), summary.to_json())
     totals = {"rows": rows, "ok": summary.total.statuses.get(Status.OK.value, 0), "carried": carried}
     about = about | {"totals": totals, "committed_at": datetime.now(UTC).isoformat()}
+    about["failed"] = find_failure(totals["ok"], rows, about.get("arguments", {}).get("max_failure_ratio"))
     files.commit(storage.join(run_uri, "_run.json"), about, (part for part, _ in written))
     return run_uri
+
+
+def find_failure(ok: int, rows: int, limit: float | None) -> str | None:
+    """Why a run with all its rows is a failed one: more than a share ``limit`` of them have no estimate; else None."""
+    failed = rows - ok
+    if limit is None or failed <= limit * rows:
+        return None
+    share = f"a share of {failed / rows:.3g}; expected at most {limit:g} (--max-failure-ratio)"
+    return f"{failed} of {rows} images have no estimate, {share}"
 
 
 @dataclass
@@ -183,7 +195,7 @@ def open_run(run_uri: str) -> files.JSON:
 
 
 def read_rows(run_uri: str, listed: files.JSON, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of one listed file of a run, in AUDIT_SCHEMA or ``columns`` of it.
+    """The rows of one listed file of a run, in AUDIT_SCHEMA or the ``columns`` named, carried ones among them.
 
     Columns that a run of an older version did not have are null.
 
@@ -194,25 +206,36 @@ def read_rows(run_uri: str, listed: files.JSON, columns: Sequence[str] | None = 
     wanted = AUDIT_SCHEMA.names if columns is None else columns
     file = pq.ParquetFile(BytesIO(files.read_part(run_uri, listed)))
     part = file.read(columns=[name for name in wanted if name in file.schema_arrow.names])
-    arrays = [column_of(part, AUDIT_SCHEMA.field(name), file.metadata.num_rows) for name in wanted]
+    schema = audit_schema([name for name in wanted if name not in AUDIT_SCHEMA.names])
+    fields = [schema.field(name) for name in wanted]
+    arrays = [column_of(part, field, file.metadata.num_rows) for field in fields]
     if "/group=" in f"/{listed['name']}" and "group" in wanted:
         arrays[list(wanted).index("group")] = pa.repeat(
             pa.scalar(group_in(listed["name"]), pa.string()), file.metadata.num_rows
         )
-    return pa.table(arrays, schema=pa.schema([AUDIT_SCHEMA.field(name) for name in wanted]))
+    return pa.table(arrays, schema=pa.schema(fields))
 
 
 def read_parts(run_uri: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The parts of a committed run, one at a time, as `_run.json` lists them, checked against its checksums.
 
-    All columns of AUDIT_SCHEMA or some; those that a run of an older version did not have are null.
+    All columns of AUDIT_SCHEMA and those that the run carried, or some; those that a run of an older version did not
+    have are null.
 
     Raises:
         FileNotFoundError: the run was never committed.
         ValueError: a part is not the one that was committed.
     """
-    for listed in open_run(run_uri)["files"]:
+    about = open_run(run_uri)
+    if columns is None:
+        columns = run_columns(about)
+    for listed in about["files"]:
         yield read_rows(run_uri, listed, columns)
+
+
+def run_columns(about: files.JSON) -> list[str]:
+    """The columns of a run: the table's, and those that it carried from its manifest."""
+    return [*AUDIT_SCHEMA.names, *about.get("arguments", {}).get("carry", [])]
 
 
 def column_of(part: pa.Table, field: pa.Field, rows: int) -> pa.Array:
@@ -221,5 +244,6 @@ def column_of(part: pa.Table, field: pa.Field, rows: int) -> pa.Array:
 
 
 def read_run(run_uri: str) -> pa.Table:
-    """All rows of a committed run in AUDIT_SCHEMA; raises as read_parts."""
-    return pa.concat_tables([AUDIT_SCHEMA.empty_table(), *read_parts(run_uri)])
+    """All rows of a committed run, in AUDIT_SCHEMA and what it carried; raises as read_parts."""
+    carried = run_columns(open_run(run_uri))[len(AUDIT_SCHEMA.names) :]
+    return pa.concat_tables([audit_schema(carried).empty_table(), *read_parts(run_uri)])

@@ -1,11 +1,13 @@
 """The audit table: its schema, and a finished record -> its row."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from q1net_core import __version__, storage
+from q1net_core.errors import ConfigError
 from q1net_core.records import ImageRecord
 
 SCHEMA_VERSION = 3
@@ -59,6 +61,20 @@ AUDIT_SCHEMA = pa.schema(
 Row = dict[str, Any]
 
 
+def audit_schema(carried: Sequence[str] = ()) -> pa.Schema:
+    """AUDIT_SCHEMA with a text column for each carried one."""
+    return pa.schema([*AUDIT_SCHEMA, *((name, pa.string()) for name in carried)])
+
+
+def check_carried(names: Sequence[str]) -> None:
+    """Raise ConfigError unless columns can be carried: each once, under a name that is none of the table's."""
+    for place, name in enumerate(names):
+        if name in AUDIT_SCHEMA.names or name in names[:place]:
+            raise ConfigError(
+                f"--carry has {name!r}, which is a column already; expected others: rename it in the manifest"
+            )
+
+
 def to_row(record: ImageRecord) -> Row:
     """A finished record -> one row of AUDIT_SCHEMA; nothing is decided here."""
     image, info, lattice, network = record.image, record.info, record.lattice, record.network
@@ -105,4 +121,5 @@ def to_row(record: ImageRecord) -> Row:
         "q1net_version": __version__,
         "schema_version": SCHEMA_VERSION,
         "processed_at": datetime.now(UTC),
+        **dict(image.carried),
     }

@@ -15,6 +15,7 @@ from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.study import EVALUATED
 from pipelines.runtime.options import add_workers, parse_flags, parse_levels
 from q1net_core import storage
+from q1net_core.codecs.video import ENCODERS
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.fusion import FUSIONS
 from q1net_core.network.weights import packaged_variants
@@ -35,8 +36,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--study",
         choices=list(STUDIES),
-        default=next(iter(STUDIES)),
         help="; ".join(f"{study.name}: {study.help}" for study in STUDIES.values()),
+    )
+    parser.add_argument(
+        "--codec",
+        choices=["jpeg", *ENCODERS],
+        help="that compresses the images: jpeg (default), or a video codec, whose study it chooses",
     )
     parser.add_argument(
         "--estimator",
@@ -57,8 +62,8 @@ def make_parser() -> argparse.ArgumentParser:
         dest="weights",
         action="append",
         metavar="NAME",
-        help=f"variant, or a .keras file ({CLEAN_WEIGHTS}; of combined, {ROBUST_WEIGHTS}); table2 takes several, each "
-        "with its flag (all packaged ones)",
+        help=f"variant, or a .keras file ({CLEAN_WEIGHTS}; of combined, {ROBUST_WEIGHTS}); table2, table3 and "
+        "figure4 take several, each with its flag (all packaged ones)",
     )
     parser.add_argument("--fusion", choices=list(FUSIONS), help="how patches become one estimate (the weights' best)")
     parser.add_argument("--threshold", type=float, help="confidence a patch must exceed, 0-100 (the weights' own)")
@@ -72,7 +77,11 @@ def make_parser() -> argparse.ArgumentParser:
 def parse(argv: list[str]) -> tuple[EvaluateConfig, PipelineOptions]:
     """Command line -> config and Beam's options; what is not given is the study's own."""
     values, options = parse_flags(make_parser(), argv)
-    study = STUDIES[values["study"]]
+    codec = values.pop("codec")
+    of_codec = codec if codec in STUDIES else next(iter(STUDIES))
+    study = STUDIES[values["study"] or of_codec]
+    if codec not in (None, *study.codecs):
+        raise ConfigError(f"codec is {codec}; the study {study.name} is of {', '.join(study.codecs)}: leave one out")
     estimator = values["estimator"] or study.estimators[0]
     if values["weights"] is not None:
         weights = values["weights"]
@@ -85,6 +94,7 @@ def parse(argv: list[str]) -> tuple[EvaluateConfig, PipelineOptions]:
     return EvaluateConfig(
         **values
         | {
+            "study": study.name,
             "estimator": estimator,
             "weights": tuple(weights),
             "levels": study.default_levels or study.levels if values["levels"] is None else values["levels"],
@@ -100,7 +110,7 @@ def run(argv: list[str]) -> int:
         study, candidates = STUDIES[config.study], read_candidates(config)
         statistics = evaluate(config, candidates, options)
         if study.compares_costs:
-            statistics = add_costs(statistics, candidates)
+            statistics = add_costs(statistics, candidates, study.expected)
         rendered = study.render(statistics)
         for name, content in rendered.files.items():
             storage.write_bytes(storage.join(config.output, name), content)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from q1net_core.arrays import Float64Array
 from q1net_core.metrics import N_LEVELS, Counts
 from q1net_core.png import to_png
 
@@ -19,21 +20,33 @@ DPI = 120
 GAMMA = 0.4
 
 
-def draw_confusion(confusion: Counts, title: str) -> bytes:
-    """Confusion counts int [100, 101] of QualityErrors -> a 100 x 100 matrix, rows as shares of their true level.
+def shares_of(confusion: Counts) -> Float64Array:
+    """Confusion counts int [100, 101] of QualityErrors -> 100 x 100 shares of their true level.
 
-    Estimates that round to 0 are shown as 1; levels that were not evaluated stay empty.
+    Estimates that round to 0 count as 1; levels that were not evaluated are NaN.
     """
     counts = confusion[:, 1:].astype(float)
     counts[:, 0] += confusion[:, 0]
     answered = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, answered, out=np.full_like(counts, np.nan), where=answered > 0)
-    figure, axes = _start(title, (7.2, 6.4))
+    return np.divide(counts, answered, out=np.full_like(counts, np.nan), where=answered > 0)
+
+
+def draw_confusion(confusion: Counts, title: str) -> bytes:
+    """Confusion counts of QualityErrors -> a matrix of shares, see shares_of."""
+    return draw_confusions([(title, confusion)])
+
+
+def draw_confusions(confusions: Sequence[tuple[str, Counts]]) -> bytes:
+    """(title, confusion counts) of several estimators -> their matrices side by side on one colour scale."""
+    figure = Figure(figsize=(1.0 + 6.2 * len(confusions), 6.4), dpi=DPI, layout="constrained")
+    panels = figure.subplots(1, len(confusions), squeeze=False)[0]
     extent = (0.5, N_LEVELS + 0.5, N_LEVELS + 0.5, 0.5)
-    picture = axes.imshow(shares, "viridis", PowerNorm(GAMMA, 0, 1), extent=extent, interpolation="nearest")
-    figure.colorbar(picture, label="share of the level's images")
-    axes.set(xlabel="estimated level, rounded", ylabel="true level")
-    axes.grid(visible=False)
+    for axes, (title, confusion) in zip(panels, confusions, strict=True):
+        picture = axes.imshow(
+            shares_of(confusion), "viridis", PowerNorm(GAMMA, 0, 1), extent=extent, interpolation="nearest"
+        )
+        axes.set(title=title, xlabel="estimated level, rounded", ylabel="true level")
+    figure.colorbar(picture, ax=panels.tolist(), label="share of the level's images")
     return to_png(figure)
 
 

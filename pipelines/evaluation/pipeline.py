@@ -42,12 +42,13 @@ def read_candidates(config: EvaluateConfig) -> list[Candidate]:
         settings = EstimatorSettings(
             source, config.fusion, config.threshold, config.patches, estimators=wanted, cascade=cascade
         )
-        weights = read_weights(source)
+        weights = read_weights(source, STUDIES[config.study].codecs)
         kind = weights.network.input
         if STUDIES[config.study].sizes and kind != PATCHES:
             raise ConfigError(f"{config.study} is about the number of patches; {weights.variant} sees a {kind.sampler}")
-        settings.rule_of(weights)
-        candidates.append(Candidate(settings, weights))
+        for chosen in STUDIES[config.study].settings_of(settings, weights):
+            chosen.rule_of(weights)
+            candidates.append(Candidate(chosen, weights))
     return candidates
 
 
@@ -60,6 +61,7 @@ def describe(candidate: Candidate) -> Row:
         "fusion": weights and weights.rule.fusion,
         "threshold": weights and weights.rule.threshold,
         "patches": candidate.settings.patches,
+        "confidence_weight": candidate.weights and candidate.weights.card.trained.get("confidence_weight"),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.evaluation.render import Rendered, Row
 from pipelines.evaluation.steps import Make, Measure, Sample, sample_as_audit
-from q1net_core.network.weights import WeightsFile
+from q1net_core.network.weights import LIBJPEG_CODECS, WeightsFile
 from q1net_core.sampling import PATCHES, InputKind
 from q1net_core.settings import EstimatorSettings, PinnedWeights
 
@@ -39,6 +39,11 @@ def levels_alone(levels: Sequence[int], _conditions: Sequence[str]) -> Sequence[
     return levels
 
 
+def as_given(settings: EstimatorSettings, _weights: WeightsFile) -> Sequence[EstimatorSettings]:
+    """Weights are evaluated once, as the command line says."""
+    return [settings]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """One study. Its functions are plain ones; pipelines.evaluation.pipeline runs them.
@@ -60,6 +65,9 @@ class Study:
         sizes: numbers of patches per image that are compared; empty: the one of --patches.
         compares_weights: takes several weights, by default all that are packaged.
         compares_costs: time and parameters of each evaluation are measured where the command runs.
+        expected: variants that have a row in its table, with weights or without.
+        codecs: names in CODECS; weights that estimate the levels of another are refused.
+        settings_of: settings and weights -> those under which these weights are evaluated, once or several times.
     """
 
     name: str
@@ -78,3 +86,6 @@ class Study:
     sizes: tuple[int, ...] = ()
     compares_weights: bool = False
     compares_costs: bool = False
+    expected: tuple[str, ...] = ()
+    codecs: tuple[str, ...] = LIBJPEG_CODECS
+    settings_of: Callable[[EstimatorSettings, WeightsFile], Sequence[EstimatorSettings]] = as_given

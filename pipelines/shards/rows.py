@@ -11,6 +11,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.inputs.archives import read_input
 from pipelines.runtime import counters
 from pipelines.shards.config import ShardsConfig
 from pipelines.shards.images import Source, draw_image_positions, fingerprint_of, load_pixels
@@ -21,6 +22,7 @@ from q1net_core.codecs.positions import compress_mosaics, compress_patches
 from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ImageError
 from q1net_core.images.decode import Limits
+from q1net_core.records import ListedImage
 
 SHUFFLED = "train"
 
@@ -124,7 +126,7 @@ def compress_source(source: Source, work: str, levels: IntArray, config: ShardsC
 def reload_pixels(source: Source, config: ShardsConfig) -> UInt8Array:
     """The pixels of an image of the first pass; raises RuntimeError if they are not the same any more."""
     try:
-        pixels = load_pixels(storage.read_bytes(source.uri, Limits().max_bytes), config)
+        pixels = load_pixels(read_input(ListedImage(source.uri), Limits().max_bytes), config)
     except ImageError as error:
         raise RuntimeError(f"{source.uri} was usable before and is not any more: {error}") from error
     if fingerprint_of(pixels) != source.fingerprint:

@@ -26,6 +26,13 @@ CODECS: dict[str, Codec] = {
     "jpeg2000": Codec(
         still.compress_jpeg2000, range(20, 51), partial(pillow_versions, "jpg_2000"), still.MAX_JPEG2000_SIDE
     ),
-    "h264": Codec(video.compress_h264, video.CRF, video.versions, video.MAX_VIDEO_SIDE),
-    "hevc": Codec(video.compress_hevc, video.CRF, video.versions, video.MAX_VIDEO_SIDE),
+    **{
+        name: Codec(
+            partial(video.compress_video, codec=name),
+            video.QP if encoder.constant_qp else video.CRF,
+            video.versions,
+            video.MAX_VIDEO_SIDE,
+        )
+        for name, encoder in video.ENCODERS.items()
+    },
 }

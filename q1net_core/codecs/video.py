@@ -1,13 +1,16 @@
-"""Pixels + CRF -> pixels as one intra frame of H.264 or HEVC leaves them; needs PyAV, the extra ``video``.
+"""Pixels + CRF or QP -> pixels as one intra frame of H.264 or HEVC leaves them; needs PyAV, the extra ``video``.
 
 Layer: numpy, and PyAV when a function is called; no keras, no beam, no pyarrow.
 
 PyAV's wheels contain FFmpeg with x264 and x265, which are GPL: see NOTICE.
 """
 
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +19,14 @@ from q1net_core.errors import ConfigError
 
 # Constant rate factors, the worst first.
 CRF = range(51, -1, -1)
+# Constant quantizers, the worst first; x264 takes 0 for lossless.
+QP = range(51, 0, -1)
 # x265 gives a smaller picture smaller coding units, which it then refuses for long ones; 4:2:0 halves both sides.
 LEAST_SIDE = 64
 # What x264 takes; x265 as well, for one limit.
 MAX_VIDEO_SIDE = 16_384
+# FFmpeg's FF_QP2LAMBDA.
+LAMBDA = 118
 # One thread, and no word on stderr: images are compressed side by side.
 X265_PARAMS = "log-level=error:pools=none:frame-threads=1"
 
@@ -46,8 +53,8 @@ def pad(pixels: UInt8Array) -> UInt8Array:
     return np.ascontiguousarray(np.pad(pixels, [*margins, (0, 0)], "edge"))
 
 
-def compress_video(pixels: UInt8Array, level: int, encoder: str, decoder: str, options: dict[str, str]) -> UInt8Array:
-    """Pixels uint8 [H, W, 3] -> the same picture as one intra frame at CRF ``level``: 8 bits, 4:2:0.
+def encode_packets(pixels: UInt8Array, encoder: str, options: dict[str, str]) -> Sequence[Any]:
+    """Pixels uint8 [H, W, 3] -> the packets of one intra frame, 8 bits, 4:2:0, padded as ``pad`` does.
 
     Colours as most videos have them, BT.709 in limited range, converted with exact rounding.
 
@@ -55,9 +62,52 @@ def compress_video(pixels: UInt8Array, level: int, encoder: str, decoder: str, o
         ConfigError: PyAV is not installed.
     """
     av = import_av()
-    from av.video.reformatter import ColorRange, Colorspace, Interpolation
+    from av.video.reformatter import ColorRange, Colorspace
 
-    height, width = pixels.shape[:2]
+    frame = av.VideoFrame.from_ndarray(pad(pixels), "rgb24").reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, **exact_colours()
+    )
+    writer = av.CodecContext.create(encoder, "w")
+    writer.width, writer.height, writer.pix_fmt, writer.time_base = frame.width, frame.height, "yuv420p", Fraction(1)
+    writer.thread_count, writer.options = 1, options
+    return [*writer.encode(frame), *writer.encode(None)]
+
+
+def encode_frame(pixels: UInt8Array, level: int, encoder: str, options: dict[str, str]) -> bytes:
+    """Pixels uint8 [H, W, 3] -> the bytes of one intra frame at CRF ``level``, see ``encode_packets``."""
+    return join(encode_packets(pixels, encoder, {"crf": str(level)} | options))
+
+
+def join(packets: Sequence[Any]) -> bytes:
+    """The bytes of all packets."""
+    return b"".join(bytes(packet) for packet in packets)
+
+
+def decode_frame(encoded: bytes, decoder: str, max_pixels: int | None = None) -> UInt8Array:
+    """The bytes of one intra frame -> pixels uint8 [H, W, 3], still padded.
+
+    Raises:
+        ConfigError: PyAV is not installed.
+        ValueError: the bytes are not one frame, or one of more than ``max_pixels``.
+    """
+    av = import_av()
+    from av.video.reformatter import ColorRange, Colorspace
+
+    reader = av.CodecContext.create(decoder, "r")
+    reader.thread_count, reader.options = 1, {"max_pixels": str(max_pixels)} if max_pixels else {}
+    frames = [frame for packet in (av.Packet(encoded), None) for frame in reader.decode(packet)]
+    if len(frames) != 1:
+        raise ValueError(f"{len(frames)} frames, expected 1")
+    pictures = frames[0].reformat(
+        format="rgb24", src_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG, **exact_colours()
+    )
+    return np.ascontiguousarray(pictures.to_ndarray())
+
+
+def exact_colours() -> dict[str, Any]:
+    """How FFmpeg converts colours: to the same pixels on every machine."""
+    from av.video.reformatter import Interpolation
+
     exact = (
         Interpolation.BICUBIC
         | Interpolation.ACCURATE_RND
@@ -65,21 +115,61 @@ def compress_video(pixels: UInt8Array, level: int, encoder: str, decoder: str, o
         | Interpolation.FULL_CHR_H_INP
         | Interpolation.FULL_CHR_H_INT
     )
-    colours = {"interpolation": exact, "threads": 1}
-    frame = av.VideoFrame.from_ndarray(pad(pixels), "rgb24").reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, **colours
-    )
-    writer = av.CodecContext.create(encoder, "w")
-    writer.width, writer.height, writer.pix_fmt, writer.time_base = frame.width, frame.height, "yuv420p", Fraction(1)
-    writer.thread_count, writer.options = 1, {"crf": str(level)} | options
-    packets = [*writer.encode(frame), *writer.encode(None)]
-    reader = av.CodecContext.create(decoder, "r")
-    (decoded,) = [frame for packet in [*packets, None] for frame in reader.decode(packet)]
-    pictures = decoded.reformat(
-        format="rgb24", src_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG, **colours
-    )
-    return np.ascontiguousarray(pictures.to_ndarray()[:height, :width])
+    return {"interpolation": exact, "threads": 1}
 
 
-compress_h264 = partial(compress_video, encoder="libx264", decoder="h264", options={})
-compress_hevc = partial(compress_video, encoder="libx265", decoder="hevc", options={"x265-params": X265_PARAMS})
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """An encoder and its decoder, by their names in FFmpeg; ``options`` of a level, ``constant_qp`` or not."""
+
+    encoder: str
+    decoder: str
+    options: Callable[[int], dict[str, str]]
+    constant_qp: bool = False
+
+
+ENCODERS = {
+    "h264": Encoder("libx264", "h264", lambda crf: {"crf": str(crf)}),
+    "hevc": Encoder("libx265", "hevc", lambda crf: {"crf": str(crf), "x265-params": X265_PARAMS}),
+    # The same quantizer for all blocks of the frame; encoders take less than what they are told for intra frames.
+    "h264-qp": Encoder("libx264", "h264", lambda qp: {"qp": str(qp), "x264-params": "ipratio=1"}, True),
+    "hevc-qp": Encoder("libx265", "hevc", lambda qp: {"x265-params": f"{X265_PARAMS}:qp={qp}:ipratio=1"}, True),
+}
+
+
+def compress_with_qp(pixels: UInt8Array, level: int, codec: str) -> tuple[UInt8Array, int]:
+    """Pixels uint8 [H, W, 3] -> the same picture as one intra frame, see ``encode_packets``; its mean quantizer.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        level: CRF, or QP.
+        codec: a name in ENCODERS.
+
+    Raises:
+        ConfigError: PyAV is not installed.
+    """
+    names, (height, width) = ENCODERS[codec], pixels.shape[:2]
+    packets = encode_packets(pixels, names.encoder, names.options(level))
+    # FFmpeg hands on what the encoder says, in 118ths of a quantizer, as the first number of this.
+    (quality,) = struct.unpack_from("<I", bytes(packets[0].get_sidedata("quality_stats")))
+    decoded = decode_frame(join(packets), names.decoder)[:height, :width]
+    return np.ascontiguousarray(decoded), round(quality / LAMBDA)
+
+
+def compress_video(pixels: UInt8Array, level: int, codec: str) -> UInt8Array:
+    """Pixels uint8 [H, W, 3] -> the same picture after ``compress_with_qp``, whose arguments these are."""
+    return compress_with_qp(pixels, level, codec)[0]
+
+
+def to_pixels(frame: Any) -> UInt8Array:
+    """A decoded frame of any video -> pixels uint8 [H, W, 3]; BT.709 in limited range where it does not say more."""
+    from av.video.reformatter import ColorRange, Colorspace
+
+    known = {colourspace.value for colourspace in Colorspace}
+    unsaid = frame.colorspace not in known or frame.colorspace == 2
+    picture = frame.reformat(
+        format="rgb24",
+        src_colorspace=Colorspace.ITU709 if unsaid else frame.colorspace,
+        src_color_range=frame.color_range or ColorRange.MPEG,
+    )
+    return np.ascontiguousarray(picture.to_ndarray())

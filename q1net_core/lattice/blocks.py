@@ -42,13 +42,14 @@ class Grid:
 
     ``x`` and ``y``, 0..7, are the phase: where the first whole block begins. ``prominence`` says by how many standard
     deviations this phase beats the next best one. ``activity`` uint8 [rows, columns] is that of the blocks on the grid
-    (measure_activity).
+    (measure_activity). ``windows`` is how many busy windows told the phase.
     """
 
     x: int
     y: int
     prominence: float
     activity: UInt8Array
+    windows: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

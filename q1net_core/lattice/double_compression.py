@@ -24,6 +24,8 @@ ROUNDING = 0.4
 OUTLIERS = 0.05
 # Ratio of primary to secondary step below which no gaps are left between the multiples.
 COARSER = 1.3
+# At how many of the screened frequencies a primary table must be coarser.
+MIN_COARSER = 10
 # Nats that a primary table must gain over single compression.
 MIN_GAIN = 40.0
 # Share that a primary table must gain of what it would gain if all coefficients were its multiples.
@@ -83,6 +85,7 @@ def find_primary_table(groups: list[Coefficients], secondary: KnownTable) -> Kno
     gains[coarser] = (gain * counts).sum(axis=1)
     possible[coarser] = counts.sum(axis=1) * -np.log(chance[:, 0])
     by_table, most = gains[pairs.rows].sum(axis=1), possible[pairs.rows].sum(axis=1)
+    by_table[np.isin(pairs.rows, coarser).sum(axis=1) < MIN_COARSER] = 0
     best = int(np.argmax(by_table))
     if by_table[best] < max(MIN_GAIN, MIN_SHARE * most[best]):
         return None

@@ -3,7 +3,8 @@
 Layer: numpy only; no keras, no beam, no pyarrow.
 
 The DCT coefficients of decoded luma are multiples of the table's steps, plus the decoder's rounding noise. Each known
-table is judged by how well its lattice explains the busiest blocks. Gates then ask whether the lattice is really there.
+table is judged by how well its lattice explains the busiest blocks; where few are busy, by whether it reproduces the
+pixels. Gates then ask whether the lattice is really there.
 Thresholds were set on validation images; `python -m training.studies.lattice` prints what each of them decides.
 
 Source: Fan and de Queiroz, TIP 2003 (the idea); Neelamani et al., TIP 2006 (tables as a dictionary).
@@ -15,16 +16,18 @@ from q1net_core.arrays import UInt8Array
 from q1net_core.jpeg.tables import fit_quality
 from q1net_core.lattice.blocks import Coefficients, Grid, choose_blocks, count_busy, measure_activity
 from q1net_core.lattice.custom import fit_free_steps
-from q1net_core.lattice.dictionary import KnownTable
+from q1net_core.lattice.dictionary import KnownTable, known_tables
 from q1net_core.lattice.double_compression import find_primary_table
 from q1net_core.lattice.grid import find_grid
 from q1net_core.lattice.known import TableFit, break_ties, fit_known_tables
+from q1net_core.lattice.plain import MIN_GAIN, MIN_SHARE, TIE_SPAN, fit_plain
+from q1net_core.lattice.reproduction import Reproduction
 from q1net_core.records import LatticeEstimate
 
+# Blocks that vary along rows and columns, below which the noise model does not hold.
+BUSY_BLOCKS = 64
 # What a known table must explain of what freely chosen steps explain. A custom table's neighbours explain less.
 MIN_EXPLAINED = 0.8
-# Levels between which ties are still an answer.
-TIE_SPAN = 2
 # Standard deviations by which the grid must stand out before a custom table is sought.
 CUSTOM_PROMINENCE = 8.0
 
@@ -39,7 +42,7 @@ def estimate_lattice(pixels: UInt8Array) -> LatticeEstimate:
         pixels = pixels[..., None]
     grid = find_grid(pixels)
     found = estimate_on_grid(pixels, grid)
-    if found.quality is None and (grid.x, grid.y) != (0, 0):
+    if found.quality is None and found.busy_blocks >= BUSY_BLOCKS and (grid.x, grid.y) != (0, 0):
         # Where little stands out, a wrong phase may be found; files start on their grid.
         at_start = estimate_on_grid(pixels, Grid(0, 0, 0.0, measure_activity(pixels)))
         return found if at_start.quality is None else at_start
@@ -49,9 +52,37 @@ def estimate_lattice(pixels: UInt8Array) -> LatticeEstimate:
 def estimate_on_grid(pixels: UInt8Array, grid: Grid) -> LatticeEstimate:
     """The estimate of pixels uint8 [height, width, channels] whose block grid is known."""
     groups = choose_blocks(pixels, grid)
+    busy = count_busy(groups)
+    if busy < BUSY_BLOCKS:
+        return replace(estimate_plain(groups, pixels, grid), busy_blocks=busy)
+    return replace(estimate_blocks(groups, pixels, grid), busy_blocks=busy)
+
+
+def estimate_plain(groups: list[Coefficients], pixels: UInt8Array, grid: Grid) -> LatticeEstimate:
+    """The estimate of pixels with few busy blocks: what reproduces them, and for fine tables what is likeliest too."""
+    plain = fit_plain(pixels, grid)
+    if (plain.grid.x, plain.grid.y) != (grid.x, grid.y):
+        groups = choose_blocks(pixels, plain.grid)
+    if plain.fit is not None:
+        primary = find_primary_table(groups, plain.fit.table) if groups else None
+        return answer(plain.fit, plain.fit.explained, plain.grid, primary)
     if not groups:
         return LatticeEstimate()
-    return replace(estimate_blocks(groups, pixels, grid), busy_blocks=count_busy(groups))
+    fit, evidence = fit_known_tables(groups)
+    if fit is not None and plain.best is not None and is_sure(fit, plain.best):
+        return answer(fit, evidence, plain.grid)
+    return LatticeEstimate(evidence=evidence)
+
+
+def is_sure(fit: TableFit, best: Reproduction) -> bool:
+    """Whether the likeliest table of a plain picture is the one that reproduces it best."""
+    return (
+        best.gain >= MIN_GAIN
+        and best.share >= MIN_SHARE
+        and known_tables()[best.table] in (fit.table, *fit.ties)
+        and fit.explained >= MIN_EXPLAINED
+        and has_near_ties(fit)
+    )
 
 
 def estimate_blocks(groups: list[Coefficients], pixels: UInt8Array, grid: Grid) -> LatticeEstimate:
@@ -82,7 +113,7 @@ def answer(fit: TableFit, evidence: float, grid: Grid, primary: KnownTable | Non
         margin=fit.margin,
         match=table.match,
         level=table.level,
-        ties=() if primary else tuple(sorted(tied.level for tied in fit.ties)),
+        ties=() if primary else tuple(sorted({tied.quality for tied in fit.ties} - {fit.table.quality})),
         last_quality=float(fit.table.quality),
         evidence=evidence,
         steps=table.steps,

@@ -49,4 +49,4 @@ def find_grid(pixels: UInt8Array) -> Grid:
     others = np.delete(scores, best)
     prominence = float((scores[best] - others.max()) / deviation)
     y, x = divmod(best, BLOCK)
-    return Grid(x, y, prominence, measure_activity(pixels, x, y) if best else activity)
+    return Grid(x, y, prominence, measure_activity(pixels, x, y) if best else activity, len(tops))

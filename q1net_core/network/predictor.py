@@ -97,7 +97,7 @@ def compile_keras(model: "keras.Model") -> Call:
     if backend == "tensorflow":
         import tensorflow as tf
 
-        signature = [tf.TensorSpec(model.inputs[0].shape, tf.uint8)]
+        signature = [tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)]
         call = tf.function(lambda samples: model(samples, training=False), input_signature=signature)
         # Traced here, once, so that no two threads do it at the same time later.
         call.get_concrete_function()

@@ -27,23 +27,32 @@ def bottleneck(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
     return layers.ReLU()(layers.Add()([convolve(inner, channels, 1), x]))
 
 
-def build_q1net(k: int = 8, alpha: int = 2, bottlenecks: bool = True) -> keras.Model:
-    """Untrained Q1Net: uint8 RGB [N, 16, 16, 3] -> float32 [N, alpha].
+def build_q1net(
+    k: int = 8,
+    alpha: int = 2,
+    bottlenecks: bool = True,
+    classes: bool = False,
+    patch: int = PATCH,
+    largest: float = MAX_QUALITY,
+) -> keras.Model:
+    """Untrained Q1Net: uint8 RGB [N, patch, patch, 3] -> float32 [N, alpha].
 
     Source: Kim & Yang, BMVC 2021, figure 3; the scaling of pixels happens inside the graph.
 
     Args:
         k: channels of the first stage.
-        alpha: number of outputs: 1 is quality, 2 are quality and confidence, all 0-100; 100 are probabilities of the
-            levels 1-100.
+        alpha: number of outputs: 1 is quality, 2 are quality and confidence, all from 0 to ``largest``.
         bottlenecks: whether each stage has a residual block.
+        classes: the outputs are instead probabilities of as many groups of levels, 2 to 100, equal parts of 1-100.
+        patch: height and width of what it sees, in pixels.
+        largest: level of the scale.
 
     Raises:
         ConfigError: k or alpha is impossible.
     """
-    if k < 1 or alpha not in (1, 2, 100):
-        raise ConfigError(f"k is {k} and alpha is {alpha}; expected k >= 1 and alpha 1, 2 or 100")
-    patches = keras.Input((PATCH, PATCH, 3), dtype="uint8", name="patches")
+    if k < 1 or alpha not in (range(2, 101) if classes else (1, 2)):
+        raise ConfigError(f"k is {k} and alpha is {alpha}; expected k >= 1 and alpha 1 or 2, of classes 2 to 100")
+    patches = keras.Input((patch, patch, 3), dtype="uint8", name="patches")
     x = layers.Rescaling(1 / 127.5, offset=-1.0)(patches)
     for stage in STAGES:
         channels = stage * k
@@ -53,9 +62,9 @@ def build_q1net(k: int = 8, alpha: int = 2, bottlenecks: bool = True) -> keras.M
     x = layers.Conv2D(k, 3, padding="valid", activation="relu", name="head")(x)
     x = layers.GlobalAveragePooling2D()(x)
     # float32 whatever the precision policy: bfloat16 cannot tell level 99 from 99.5.
-    if alpha == 100:
-        outputs = layers.Dense(100, activation="softmax", dtype="float32")(x)
+    if classes:
+        outputs = layers.Dense(alpha, activation="softmax", dtype="float32")(x)
     else:
         outputs = layers.Dense(alpha, activation="sigmoid", dtype="float32")(x)
-        outputs = layers.Rescaling(MAX_QUALITY, dtype="float32")(outputs)
+        outputs = layers.Rescaling(largest, dtype="float32")(outputs)
     return keras.Model(patches, outputs, name="q1net")

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from q1net_core.records import Float32Array
-from q1net_core.sampling import PATCHES, InputKind, centre_crop
+from q1net_core.sampling import PATCHES, InputKind, centre_crop, macroblocks
 
 if TYPE_CHECKING:
     import keras
 
 MAX_QUALITY = 100.0
+# The largest constant rate factor, and quantizer, of H.264 and HEVC.
+MAX_CRF = 51.0
 # As the level of pictures that were never compressed, where a network tells them apart.
 NEVER_COMPRESSED = 101.0
 
@@ -35,13 +37,26 @@ def read_quality(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
 
 
 def read_levels(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
-    """Outputs [N, 100] of a classifier, probabilities of the levels 1-100: the likeliest one, and how likely it is."""
-    return (np.argmax(outputs, axis=1) + 1).astype(np.float32), MAX_QUALITY * outputs.max(axis=1)
+    """Outputs [N, C] of a classifier, probabilities of C equal parts of the levels 1-100.
+
+    The middle of the likeliest part, and how likely it is; of 100 parts that is a level.
+    """
+    levels = MAX_QUALITY / outputs.shape[1]
+    middle = np.argmax(outputs, axis=1) * levels + (levels + 1) / 2
+    return middle.astype(np.float32), MAX_QUALITY * outputs.max(axis=1)
 
 
 def read_maps(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Outputs [N, h, w, 2] of JQE, whose channel 0 is 1 - quality / 100: the map's mean; confidence 100."""
     return read_quality(MAX_QUALITY * (1 - np.clip(outputs[..., :1], 0, 1).mean(axis=(1, 2))))
+
+
+def read_crf(outputs: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """Outputs [N, 2]: a level of 0-51 and the confidence in it, 0-51; the confidence as a share of 100.
+
+    So that thresholds and weights of fusion mean the same on every scale.
+    """
+    return outputs[:, 0], outputs[:, 1] * (MAX_QUALITY / MAX_CRF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +82,9 @@ class Variant:
         loss: what it is trained with, a name in ``training.losses.LOSSES``.
         weights: name of the packaged weights that it is used with by default; None where there are none.
         published: its name in Table 2 of BMVC 2021, if it is there.
+        codec: whose levels it estimates, a name in ``codecs.table.CODECS``.
+        scale: what these levels are called.
+        largest: the largest level; confidence is that minus the expected error.
         trained_on: height and width of training windows, where they are not those of ``input``.
     """
 
@@ -77,6 +95,9 @@ class Variant:
     weights: str | None = None
     published: str | None = None
     trained_on: int | None = None
+    codec: str = "jpeg"
+    scale: str = "quality"
+    largest: float = MAX_QUALITY
 
     @property
     def training_size(self) -> int:
@@ -91,10 +112,24 @@ def q1net(k: int = 8, alpha: int = 2, bottlenecks: bool = True) -> Architecture:
     return Architecture("q1net_core.network.q1net:build_q1net", {"k": k, "alpha": alpha, "bottlenecks": bottlenecks})
 
 
+def classifier(classes: int) -> Variant:
+    """A Q1Net that tells so many equal parts of the levels apart."""
+    network = q1net(alpha=classes)
+    architecture = replace(network, parameters={**network.parameters, "classes": True})
+    return Variant(architecture, read_outputs=read_levels, loss="level cross-entropy")
+
+
 def regressor(builder: str, size: int, published: str) -> Variant:
     """A network that sees one window from the middle of an image and gives one number, as in Table 2 of BMVC 2021."""
     architecture = Architecture(f"q1net_core.network.{builder}")
     return Variant(architecture, centre_crop(size), read_quality, "absolute error", published=published)
+
+
+def of_video(codec: str, patch: int, scale: str = "crf") -> Variant:
+    """A Q1Net for frames of video, which sees macroblocks with what is around them."""
+    network = q1net()
+    architecture = replace(network, parameters={**network.parameters, "patch": patch, "largest": MAX_CRF})
+    return Variant(architecture, macroblocks(patch), read_crf, codec=codec, scale=scale, largest=MAX_CRF)
 
 
 VARIANTS = {
@@ -103,7 +138,16 @@ VARIANTS = {
     "q1net-k12": Variant(q1net(k=12)),
     "q1net-no-bottleneck": Variant(q1net(bottlenecks=False)),
     "q1net-regressor": Variant(q1net(alpha=1), read_outputs=read_quality, loss="absolute error"),
-    "q1net-classifier": Variant(q1net(alpha=100), read_outputs=read_levels, loss="level cross-entropy"),
+    "q1net-classifier-2": classifier(2),
+    "q1net-classifier-10": classifier(10),
+    "q1net-classifier": classifier(100),
+    "q1net-h264": of_video("h264", 24),
+    "q1net-h264-16": of_video("h264", 16),
+    "q1net-h264-32": of_video("h264", 32),
+    "q1net-hevc": of_video("hevc", 32),
+    # Controls: the same encoders with one quantizer for all blocks.
+    "q1net-h264-qp": of_video("h264-qp", 24, "qp"),
+    "q1net-hevc-qp": of_video("hevc-qp", 32, "qp"),
     "mobilenet-v2": regressor("mobilenet_v2:build_mobilenet_v2", 224, "MobileNetV2"),
     "efficientnet-b0": regressor("efficientnet:build_efficientnet_b0", 256, "EfficientNet"),
     "shufflenet": regressor("shufflenet:build_shufflenet", 224, "ShuffleNet"),

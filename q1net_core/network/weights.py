@@ -222,8 +222,8 @@ def read_weights(source: str, codecs: Collection[str] | None = LIBJPEG_CODECS) -
         )
     if codecs is not None and card.codec not in codecs:
         raise WeightsError(
-            f"weights {uri} estimate levels of the codec {card.codec!r}, which are no JPEG quality; expected weights "
-            f"for one of {', '.join(codecs)}"
+            f"weights {uri} estimate levels of the codec {card.codec!r}; expected weights for one of "
+            f"{', '.join(codecs)}"
         )
     return WeightsFile(content, card, onnx)
 
@@ -240,7 +240,8 @@ def check_digest(uri: str, content: bytes, expected: str | None) -> None:
 
 def read_pinned(source: str, sha256: str) -> WeightsFile:
     """The weights that a run was started with, where one of its workers reads them; raises WeightsError for others."""
-    file = read_weights(source)
+    # Whoever pinned them has decided whose levels may be estimated.
+    file = read_weights(source, codecs=None)
     if file.sha256 != sha256:
         raise WeightsError(
             f"weights {source} have sha256 {file.sha256} on this worker; the run was started with {sha256}. Install "

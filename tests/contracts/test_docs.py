@@ -13,6 +13,11 @@ from pipelines import cli, export, predict, runs
 from pipelines.audit import command as audit
 from pipelines.audit.report import command as report
 from pipelines.audit.table import AUDIT_SCHEMA
+from pipelines.boost import decode as boost_decode
+from pipelines.boost import encode as boost_encode
+from pipelines.boost import evaluate as boost_evaluate
+from pipelines.boost.command import SUBCOMMANDS
+from pipelines.boost.results import SCHEMA as BOOST_SCHEMA
 from pipelines.doctor import command as doctor
 from pipelines.evaluation import command as evaluate
 from pipelines.evaluation.studies import STUDIES
@@ -28,6 +33,7 @@ from q1net_core.network.variants import VARIANTS
 from q1net_core.records import Status, Verdict
 from q1net_core.settings import ESTIMATORS
 from training import __main__ as train
+from training.boost import command as boost_train
 from training.config import PRESETS
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +42,15 @@ PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.
 ALL = "\n".join([README, *PAGES.values()])
 PARSERS = {
     "audit": audit.make_parser(),
+    **{
+        f"boost {name}": module.make_parser()
+        for name, module in (
+            ("train", boost_train),
+            ("encode", boost_encode),
+            ("decode", boost_decode),
+            ("evaluate", boost_evaluate),
+        )
+    },
     "doctor": doctor.make_parser(),
     "evaluate": evaluate.make_parser(),
     "export": export.make_parser(),
@@ -102,8 +117,9 @@ def test_header_matches_are_documented() -> None:
 
 @pytest.mark.parametrize("command", PARSERS)
 def test_every_command_has_a_page_that_names_its_flags(command: str) -> None:
-    assert flags_of(PARSERS[command]) <= set(re.findall(r"--[a-z][a-z_-]*", PAGES[command]))
-    assert f"](docs/{command}.md)" in README
+    page = command.split(" ")[0]
+    assert flags_of(PARSERS[command]) <= set(re.findall(r"--[a-z][a-z_-]*", PAGES[page]))
+    assert f"](docs/{page}.md)" in README
 
 
 def test_the_flags_of_evaluate_are_documented_in_their_table() -> None:
@@ -171,12 +187,20 @@ def test_every_documented_command_parses() -> None:
         name, *arguments = re.findall(r"'[^']*'|\S+", command)
         if name == "--help":
             continue
+        if name not in PARSERS:
+            name = f"{name} {arguments.pop(0)}"
         values, _ = PARSERS[name].parse_known_args([argument.strip("'") for argument in arguments])
         assert values is not None
 
 
 def test_documented_commands_are_the_commands() -> None:
-    assert set(PARSERS) == set(cli.COMMANDS)
+    assert {name.split(" ")[0] for name in PARSERS} == set(cli.COMMANDS)
+    assert {name.split(" ")[1] for name in PARSERS if " " in name} == set(SUBCOMMANDS)
+
+
+def test_the_columns_of_boost_are_documented_in_order_with_their_types() -> None:
+    documented = [(name, cells[0]) for name, cells in table_in("boost", "column").items()]
+    assert documented == [(field.name, str(field.type)) for field in BOOST_SCHEMA]
 
 
 def test_variants_are_documented_with_their_parameters() -> None:

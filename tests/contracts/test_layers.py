@@ -10,16 +10,16 @@ from q1net_core.network.variants import VARIANTS
 
 # The rooms of the core from the lowest layer to the highest: a room knows its own layer and those below.
 CORE = (
-    ("arrays", "errors", "markdown", "png", "records", "transient"),
+    ("arrays", "errors", "markdown", "png", "records", "transient", "web"),
     ("alterations", "fusion", "jpeg", "metrics", "patches", "storage", "verdict"),
     ("codecs", "images", "intervals", "lattice", "listing", "overlay", "sampling"),
     ("network",),
-    ("settings",),
+    ("boost", "settings"),
     ("estimator",),
 )
 LAYER = {f"q1net_core.{room}": number for number, layer in enumerate(CORE) for room in layer}
 # Each of these stands alone; what they share lies beside them.
-APART = {"pipelines.audit", "pipelines.evaluation", "pipelines.shards"}
+APART = {"pipelines.audit", "pipelines.boost", "pipelines.evaluation", "pipelines.shards"}
 STANDARD_OR_NUMPY_ONLY = ("q1net_core.arrays", "q1net_core.records", "q1net_core.errors", "q1net_core.verdict")
 # A second decoder must give Pillow's pixels bit for bit before it may come in: TensorFlow's own default does not,
 # simplejpeg does (tests/core/images/test_ordinary_jpeg.py).
@@ -99,7 +99,7 @@ def test_only_storage_knows_fsspec() -> None:
 
 def test_keras_is_for_models_and_training() -> None:
     core = {module for module in MODULES if module.startswith("q1net_core")}
-    assert core & importers("keras") == BUILDERS | {"q1net_core.network.predictor"}
+    assert core & importers("keras") == BUILDERS | {"q1net_core.network.predictor", "q1net_core.network.restorer"}
     assert core & importers("keras", inside_functions=False) == BUILDERS
     assert core & (importers("tensorflow") | importers("jax")) == {"q1net_core.network.predictor"}
     for framework in FRAMEWORKS:
@@ -125,7 +125,7 @@ def test_training_and_pipelines_do_not_know_each_other() -> None:
     assert not any(module.startswith("training") for module in importers("pipelines"))
     assert not any(module.startswith("pipelines") for module in importers("training"))
     naming = {module for module, path in MODULES.items() if '"training.' in path.read_text()}
-    assert naming == {"pipelines.cli"}
+    assert naming == {"pipelines.boost.command", "pipelines.cli"}
 
 
 @pytest.mark.parametrize("room", arrows("q1net_core"))
@@ -161,3 +161,12 @@ def test_pipelines_keep_their_annotations() -> None:
     for module in MODULES:
         if module.startswith("pipelines"):
             assert not any(name.startswith("__future__") for name in imported(module)), module
+
+
+def test_nobody_unpickles() -> None:
+    # A weights file, an image or a run that somebody sent must not be able to run code.
+    picklers = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+    # Shards on their way through a temporary file of the very process that reads it.
+    assert {module for module in MODULES if packages(module) & picklers} == {"pipelines.shards.shuffle"}
+    unsafe = ("allow_pickle=True", "safe_mode=False", "weights_only=False", "enable_unsafe_deserialization")
+    assert [name for name, path in MODULES.items() if any(word in path.read_text() for word in unsafe)] == []

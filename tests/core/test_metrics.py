@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from q1net_core.metrics import BANDS, AuditSummary, GroupSummary, QualityErrors
+from q1net_core.metrics import BANDS, ERRORS_KEPT, AuditSummary, FirstErrors, GroupSummary, QualityErrors
 
 Answer = tuple[str | None, str, str | None, float | None]
 
@@ -178,3 +178,20 @@ def test_sums_hold_for_any_corpus() -> None:
     worst = QualityErrors.of(100, 0.0)
     images = 50_000_000
     assert int(worst.squared[99]) * images <= np.iinfo(np.int64).max
+
+
+rows_with_errors = st.lists(
+    st.tuples(st.sampled_from("abc"), st.text("xyz", max_size=3), st.one_of(st.none(), st.just("e")))
+)
+
+
+@given(rows_with_errors, rows_with_errors)
+def test_first_errors_of_parts_are_those_of_the_whole(
+    one: list[tuple[str, str, str | None]], other: list[tuple[str, str, str | None]]
+) -> None:
+    whole = FirstErrors.of(one + other)
+    assert (FirstErrors.of(one) + FirstErrors.of(other)).to_json() == whole.to_json()
+    assert (whole + FirstErrors()).to_json() == (FirstErrors() + whole).to_json() == whole.to_json()
+    for status, errors in whole.by_status.items():
+        expected = sorted((uri, "e") for found, uri, error in one + other if found == status and error)
+        assert errors == expected[:ERRORS_KEPT]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from q1net_core.errors import ImageError
 from q1net_core.patches import sample_patches
 from q1net_core.records import Status
-from q1net_core.sampling import PATCHES, SAMPLERS, WHOLE_IMAGE, InputKind, centre_crop, sample
+from q1net_core.sampling import PATCHES, SAMPLERS, WHOLE_IMAGE, InputKind, centre_crop, macroblocks, sample
 
 
 def numbered(height: int, width: int) -> np.ndarray:
@@ -47,6 +47,25 @@ def test_whole_images_are_one_sample_whatever_is_asked_for() -> None:
 
 
 def test_kinds_know_how_many_samples_they_give() -> None:
-    assert [kind.most(64) for kind in (PATCHES, centre_crop(224), WHOLE_IMAGE)] == [64, 1, 1]
-    assert {kind.sampler for kind in (PATCHES, centre_crop(224), WHOLE_IMAGE)} == set(SAMPLERS)
+    kinds = (PATCHES, macroblocks(24), centre_crop(224), WHOLE_IMAGE)
+    assert [kind.most(64) for kind in kinds] == [64, 64, 1, 1]
+    assert {kind.sampler for kind in kinds} == set(SAMPLERS)
     assert centre_crop(224) == InputKind("centre crop", 224) != centre_crop(256)
+
+
+@pytest.mark.parametrize("size", [16, 24, 32])
+def test_macroblocks_lie_on_their_grid_with_what_is_around_them(size: int) -> None:
+    pixels, border = numbered(90, 120), (size - 16) // 2
+    seen = sample(pixels, macroblocks(size), 576)
+    assert seen.shape == (5 * 7 if size == 16 else 4 * 6, size, size, 3)
+    for window in seen:
+        top, left = int(window[border, border, 0]), int(window[border, border, 1])
+        assert top % 16 == left % 16 == 0
+        assert np.array_equal(window, pixels[top - border : top + 16 + border, left - border : left + 16 + border])
+    assert len(sample(pixels, macroblocks(size), 16)) == 16
+
+
+def test_a_picture_without_room_around_a_macroblock_is_too_small() -> None:
+    with pytest.raises(ImageError, match="40 x 35 pixels; no macroblock has 4 pixels around it") as caught:
+        sample(numbered(35, 40), macroblocks(24))
+    assert caught.value.status is Status.TOO_SMALL

@@ -16,7 +16,9 @@ from pipelines import export
 from pipelines.cli import main
 from pipelines.runtime.quiet import keep_quiet
 from q1net_core import storage
-from q1net_core.network.predictor import Predictor, needs_keras
+from q1net_core.errors import ConfigError
+from q1net_core.network.predictor import Predictor, load_model, needs_keras
+from q1net_core.network.variants import VARIANTS
 from q1net_core.network.weights import read_weights
 
 
@@ -42,6 +44,41 @@ def test_an_export_predicts_like_its_original(
     assert answers == pytest.approx(np.stack([quality, confidence], 1), abs=export.TOLERANCE)
     assert np.ptp(quality) > 10 * export.TOLERANCE
     assert float(found[1]) <= export.TOLERANCE
+
+
+def test_features_are_what_the_dense_layer_sees(weights_uri: str, tmp_path: Path) -> None:
+    output = tmp_path / "features.tflite"
+    arguments = ["export", "--variant", weights_uri, "--format", "tflite", "--output", str(output), "--features"]
+    assert main(arguments) == 0
+    with keep_quiet():
+        predict = export.FORMATS["tflite"][1](output)
+    patches = export.read_patches()[:5]
+    features = predict(patches)
+    assert features.shape == (5, 8)
+    model = load_model(read_weights(weights_uri))
+    kernel, bias = model.layers[-2].get_weights()
+    answers = 100 / (1 + np.exp(-(features @ kernel + bias)))
+    assert answers == pytest.approx(np.asarray(model(patches)), abs=0.02)
+
+
+def test_networks_without_a_dense_layer_have_no_features() -> None:
+    with pytest.raises(ConfigError, match="--features is all before the dense layer; jqe has none"):
+        export.take_features(VARIANTS["jqe"].architecture.build())
+
+
+def test_a_fixed_batch_takes_calls_of_that_size(
+    weights_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "model.tflite"
+    arguments = ["export", "--variant", weights_uri, "--format", "tflite", "--output", str(output)]
+    assert main([*arguments, "--batch", "256"]) == 0
+    with keep_quiet():
+        import tensorflow as tf
+
+        details = tf.lite.Interpreter(model_path=str(output)).get_input_details()[0]
+    assert details["shape"].tolist() == details["shape_signature"].tolist() == [256, 16, 16, 3]
+    assert main([*arguments, "--batch", "0"]) == 2
+    assert "--batch is 0; expected at least 1" in capsys.readouterr().err
 
 
 def test_exports_are_checked_with_patches_of_the_photographs() -> None:

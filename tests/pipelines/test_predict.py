@@ -1,6 +1,7 @@
 """`q1net predict`: one line per image, the audit's rows as JSON, and an exit status that tells of failures."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def test_failures_are_lines_and_an_exit_status(
 ) -> None:
     (folder / "c.jpg").write_bytes(b"")
     assert main(["predict", str(folder), "--weights", weights_uri]) == 1
-    first, second, third = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    assert re.fullmatch(r"3 images in \d+\.\d\d s\n", printed.err)
+    first, second, third = printed.out.splitlines()
     assert first == f"{folder}/a.jpg: single, quality 40.0 (lattice, header says 40)"
     assert second == f"{folder}/b.jpg: single, quality 90.0 (lattice, header says 90)"
     assert third.startswith(f"{folder}/c.jpg: empty: ")

@@ -53,6 +53,14 @@ def test_cross_entropy_by_hand() -> None:
     assert np.asarray(level_error(truth, probabilities)).tolist() == [0, 99]
 
 
+def test_a_class_may_be_a_part_of_the_levels() -> None:
+    probabilities = np.float32([[0.25, 0.75], [0.5, 0.5], [1, 0]])
+    truth = np.float32([51, 50, 1])
+    losses = np.asarray(LevelCrossentropy(reduction=None)(truth, probabilities))
+    assert losses == pytest.approx(-np.log([0.75, 0.5, 1]), abs=1e-5)
+    assert np.asarray(level_error(truth, probabilities)).tolist() == [24.5, 24.5, 24.5]
+
+
 def test_regressor_minimises_the_absolute_error() -> None:
     truth, outputs = np.float32([30, 80]), np.float32([[33], [75]])
     assert float(make_loss("absolute error", 0.5)(truth, outputs)) == 4

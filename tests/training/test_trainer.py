@@ -20,7 +20,7 @@ from PIL import Image
 from pipelines.shards import command as shards
 from q1net_core.errors import ConfigError
 from q1net_core.network.predictor import Predictor, load_model
-from q1net_core.network.weights import read_card, read_weights
+from q1net_core.network.weights import Card, read_card, read_weights, write_weights
 from q1net_core.records import FusionRule
 from training import __main__ as command
 from training import validation
@@ -183,6 +183,23 @@ def test_training_on_altered_places_starts_from_other_weights_and_reports_each_a
 def test_weights_of_another_architecture_are_no_start() -> None:
     with pytest.raises(ConfigError, match="weights of q1net-k8; expected the architecture of q1net-k6"):
         new_model(preset("robust", variant="q1net-k6"))
+
+
+def test_a_classifier_grows_from_one_of_fewer_classes(tmp_path: Path) -> None:
+    small = new_model(preset("smoke", variant="q1net-classifier-2"))
+    uri = str(tmp_path / "two.keras")
+    write_weights(small, uri, Card("q1net-classifier-2", fusions={"paper": {"threshold": 0, "calibration": []}}))
+    patches = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    two = np.asarray(small(patches))
+    for name, classes in {"q1net-classifier-10": 10, "q1net-classifier": 100}.items():
+        grown = new_model(preset("smoke", variant=name, start_from=uri))
+        body = zip(grown.get_weights()[:-2], small.get_weights()[:-2], strict=True)
+        assert all(np.array_equal(a, b) for a, b in body)
+        many = np.asarray(grown(patches))
+        assert many.shape == (3, classes)
+        assert many.reshape(3, 2, -1).sum(axis=2) == pytest.approx(two, abs=1e-5)
+    with pytest.raises(ConfigError, match="weights of q1net-classifier-2; expected the architecture of q1net-k8"):
+        new_model(preset("smoke", variant="q1net-k8", start_from=uri))
 
 
 def test_error_counts_only_with_answers_for_nearly_all_images() -> None:

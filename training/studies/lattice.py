@@ -1,6 +1,7 @@
 """`python -m training.studies.lattice`: how right the lattice is on crops, or as its thresholds move.
 
-Pictures are lossless validation images. They are compressed, cut and altered at levels and places drawn by seed.
+Pictures are lossless validation images. They are compressed, cut and altered by seed: tables, levels, colour sampling
+and places are drawn.
 """
 
 import argparse
@@ -18,7 +19,18 @@ from q1net_core.arrays import BoolArray, UInt8Array
 from q1net_core.codecs.base import load, save
 from q1net_core.codecs.table import CODECS
 from q1net_core.errors import ConfigError
-from q1net_core.lattice import blocks, custom, double_compression, estimate, grid, known, likelihood
+from q1net_core.jpeg.tables import fit_quality, mozjpeg_table
+from q1net_core.lattice import (
+    blocks,
+    custom,
+    double_compression,
+    estimate,
+    grid,
+    known,
+    likelihood,
+    plain,
+    reproduction,
+)
 from q1net_core.lattice.blocks import luma_of
 from q1net_core.patches import BLOCK
 from q1net_core.records import LatticeEstimate
@@ -43,7 +55,7 @@ THRESHOLDS: tuple[tuple[ModuleType, str], ...] = (
     (known, "MIN_MARGIN"),
     (known, "EQUAL"),
     (estimate, "MIN_EXPLAINED"),
-    (estimate, "TIE_SPAN"),
+    (estimate, "BUSY_BLOCKS"),
     (estimate, "CUSTOM_PROMINENCE"),
     (custom, "MIN_EVIDENCE"),
     (custom, "CUSTOM_GAIN"),
@@ -53,10 +65,29 @@ THRESHOLDS: tuple[tuple[ModuleType, str], ...] = (
     (double_compression, "ROUNDING"),
     (double_compression, "OUTLIERS"),
     (double_compression, "COARSER"),
+    (double_compression, "MIN_COARSER"),
     (double_compression, "MIN_GAIN"),
     (double_compression, "MIN_SHARE"),
+    (plain, "SURE_WINDOWS"),
+    (plain, "WINDOWS"),
+    (plain, "GRIDS"),
+    (plain, "MIN_GAIN"),
+    (plain, "MIN_SHARE"),
+    (plain, "FINEST"),
+    (plain, "TIE_SPAN"),
+    (reproduction, "ENOUGH_BLOCKS"),
+    (reproduction, "MAX_CLIPPED"),
+    (reproduction, "GUESSES"),
+    (reproduction, "SCREENED_BLOCKS"),
+    (reproduction, "SCREENED_TABLES"),
+    (reproduction, "OUTLIERS"),
 )
 CROP_SIZES = (256, 128, 64)
+# Shares of the codecs that crops are compressed by; their levels; the share of libjpeg's with one of the finest levels.
+CROP_CODECS = {"jpeg": 0.5, "jpeg-444": 0.3, "jpeg-mozjpeg": 0.2}
+CROP_LEVELS = range(5, 96)
+FINEST_LEVELS = range(96, 101)
+FINEST_SHARE = 0.1
 # The plainest windows: this share of a picture's windows has the least varied blocks.
 PLAIN = 0.03
 # Levels of luma beyond which blocks count as equally varied.
@@ -90,11 +121,20 @@ class Outcome:
     wrong: bool
 
 
+def quality_of(case: Case) -> int | None:
+    """The libjpeg level of the truth, nearest where the table is mozjpeg's; None where there is none to tie with."""
+    if case.match == "mozjpeg" and case.level is not None:
+        return fit_quality(tuple(mozjpeg_table(case.level).tolist()))
+    return case.level if case.match == "exact" else None
+
+
 def judge(case: Case, found: LatticeEstimate) -> Outcome:
     """Compare an answer with the truth."""
     accepted = found.quality is not None
     exact = accepted and case.match is not None and (found.match, found.level) == (case.match, case.level)
-    tied = accepted and case.match == found.match and case.level in found.ties
+    quality = quality_of(case)
+    same = case.match == found.match and quality == found.quality
+    tied = accepted and quality is not None and (same or quality in found.ties)
     return Outcome(accepted, exact, accepted and not exact and not tied)
 
 
@@ -141,16 +181,37 @@ def choose_window(rng: Random, pixels: UInt8Array, size: int, plain: bool) -> tu
     return int(top), int(left)
 
 
+def draw_compression(rng: Random) -> tuple[str, int]:
+    """A codec and its level, as CROP_CODECS and the levels say."""
+    codec = str(rng.choice(list(CROP_CODECS), p=list(CROP_CODECS.values())))
+    finest = codec != "jpeg-mozjpeg" and rng.random() < FINEST_SHARE
+    return codec, int(rng.choice(FINEST_LEVELS if finest else CROP_LEVELS))
+
+
+def draw_without_lattice(rng: Random, pixels: UInt8Array, decoded: UInt8Array) -> UInt8Array:
+    """Pixels that lie on no lattice: never compressed, altered after their compression, or by another codec."""
+    kind = rng.integers(4)
+    if kind == 0:
+        return pixels
+    if kind == 1:
+        return compress(pixels, int(rng.integers(30, 96)), "webp")
+    return resize(decoded, rng.uniform(0.7, 0.95)) if kind == 2 else add_noise(rng, decoded, rng.uniform(1, 3))
+
+
 def make_crops(rng: Random, pixels: UInt8Array) -> Iterator[Case]:
-    """Windows of a picture that was compressed at one level: of each size that fits, a plain one and any one."""
-    level = int(rng.integers(1, 101))
-    decoded = compress(pixels, level)
+    """Windows of a picture compressed once, of each size that fits: a plain one, any one, one without lattice."""
+    codec, level = draw_compression(rng)
+    match = "mozjpeg" if codec == "jpeg-mozjpeg" else "exact"
+    decoded = compress(pixels, level, codec)
+    other = draw_without_lattice(rng, pixels, decoded)
+    kinds = (("plain", True, decoded), ("any", False, decoded), ("no lattice", True, other))
     for size in CROP_SIZES:
-        if size <= min(pixels.shape[:2]):
-            for kind, plain in (("plain", True), ("any", False)):
-                top, left = choose_window(rng, pixels, size, plain)
-                cut = np.ascontiguousarray(decoded[top : top + size, left : left + size])
-                yield Case(f"{size} pixels, {kind}", cut, "exact", level)
+        for kind, plainest, picture in kinds:
+            if size <= min(picture.shape[:2]):
+                top, left = choose_window(rng, picture, size, plainest)
+                cut = np.ascontiguousarray(picture[top : top + size, left : left + size])
+                truth = (None, None) if picture is other else (match, level)
+                yield Case(f"{size} pixels, {kind}", cut, *truth)
 
 
 def make_cases(rng: Random, pixels: UInt8Array) -> Iterator[Case]:
@@ -221,14 +282,15 @@ def measure_crops(corpus: list[UInt8Array], rounds: int) -> Iterator[str]:
     found = []
     for case in tqdm(draw_cases(corpus, rounds, make_crops), desc="crops", unit="crop", disable=None):
         not_flat = float((block_ranges(case.pixels) >= FLAT_RANGE).mean()) > MIN_NOT_FLAT
-        found.append((case.kind, judge(case, estimate.estimate_lattice(case.pixels)), not_flat))
+        found.append((case, judge(case, estimate.estimate_lattice(case.pixels)), not_flat))
     yield f"| crops | {HEADER} | not flat | abstained of these % |"
     yield "|---" * 8 + "|"
-    for kind in (*sorted({kind for kind, _, _ in found}), "all"):
-        chosen = [(outcome, not_flat) for name, outcome, not_flat in found if kind in (name, "all")]
-        rest = [not outcome.accepted for outcome, not_flat in chosen if not_flat]
+    decodes = [one for one in found if one[0].match is not None]
+    for name in (*sorted({case.kind for case, _, _ in found}), "all decodes"):
+        chosen = decodes if name == "all decodes" else [one for one in found if one[0].kind == name]
+        rest = [not outcome.accepted for _, outcome, not_flat in chosen if not_flat]
         silent = f"{100 * np.mean(rest):.2f}" if rest else "-"
-        yield f"| {kind} | {shares(outcome for outcome, _ in chosen)} | {len(rest)} | {silent} |"
+        yield f"| {name} | {shares(outcome for _, outcome, _ in chosen)} | {len(rest)} | {silent} |"
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -7,13 +7,14 @@ import numpy as np
 from PIL import Image
 
 from pipelines.audit.report.gather import Row
-from q1net_core import storage
+from pipelines.inputs.archives import read_input
 from q1net_core.errors import ImageError
 from q1net_core.estimator import choose_grid, load_network
 from q1net_core.images.decode import decode
 from q1net_core.network.weights import packaged_variants, read_weights
 from q1net_core.overlay import PatchView, draw_overlay
 from q1net_core.patches import sample_blocks, sample_patches
+from q1net_core.records import ListedImage
 from q1net_core.sampling import PATCHES
 from q1net_core.settings import EstimatorSettings, PinnedWeights
 
@@ -35,7 +36,7 @@ def draw_picture(row: Row, settings: EstimatorSettings) -> bytes | None:
     Patches are shown where the run's network is at hand, under the name or uri that the run was given.
     """
     try:
-        pixels = decode(storage.read_bytes(row["uri"], settings.max_bytes), settings.limits).pixels
+        pixels = decode(read_input(ListedImage(row["uri"]), settings.max_bytes), settings.limits).pixels
     except ImageError:
         return None
     height, width = pixels.shape[:2]

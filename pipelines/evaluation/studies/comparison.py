@@ -16,10 +16,11 @@ from q1net_core.images.decode import decode
 from q1net_core.jpeg.tables import JPEG_QUALITIES
 from q1net_core.markdown import to_markdown
 from q1net_core.metrics import QualityErrors
+from q1net_core.network.variants import VARIANTS
 from q1net_core.patches import DEFAULT_PATCHES, PATCHES_PER_SIDE
 from q1net_core.records import ImageInfo, ImagePatches, ImageRecord, LatticeEstimate
 from q1net_core.sampling import InputKind, sample
-from q1net_core.settings import EstimatorSettings
+from q1net_core.settings import ROBUST_WEIGHTS, EstimatorSettings
 
 # 4 x 4, 8 x 8, ... 24 x 24 patches.
 SIZES = tuple(side**2 for side in PATCHES_PER_SIDE if side % 4 == 0)
@@ -31,10 +32,13 @@ COMPARISON_SCHEMA = pa.schema(
         ("images", pa.int64()),
         *((name, pa.float64()) for name in ("mae", "sde", "exact", "missing", "milliseconds", "relative_time")),
         ("parameters", pa.int64()),
+        ("multiply_adds", pa.int64()),
+        ("runtime", pa.string()),
     ]
 )
 HEADER = (
     "method", "source", "patches", "images", "MAE", "SDE", "exact %", "no estimate %", "ms", "time", "parameters",
+    "G multiply-adds", "runtime",
 )  # fmt: skip
 
 # Tables 2 and 4 of Kim and Yang, BMVC 2021: DIV2K 0801-0900 x 100 levels; times of TensorFlow Lite on the GPU of a
@@ -57,6 +61,7 @@ PUBLISHED_SIZES = (
     (400, 0.37, 0.38, 15),
     (576, 0.36, 0.37, 21),
 )
+COSTS = ("patches", "milliseconds", "parameters", "multiply_adds", "runtime")
 PUBLISHED = {"source": "published", "images": 10_000}
 
 
@@ -97,7 +102,7 @@ def summarise_sizes(results: Mapping[tuple[int, int], QualityErrors], made_with:
 def measured_rows(statistics: Row) -> Iterator[Row]:
     """A row of COMPARISON_SCHEMA for each evaluation, with its costs."""
     for evaluation in statistics["evaluations"]:
-        about = {name: evaluation[name] for name in ("patches", "milliseconds", "parameters")}
+        about = {name: evaluation[name] for name in COSTS}
         yield evaluation["bands"][-1] | about | {"source": "measured", "method": evaluation["variant"]}
 
 
@@ -128,14 +133,16 @@ def cells_of(row: Row) -> tuple[str, ...]:
         row["method"],
         row["source"],
         "-" if row.get("patches") is None else str(row["patches"]),
-        str(row["images"]),
-        text.number(row["mae"], digits),
-        text.number(row["sde"], digits),
+        str(row["images"]) if row.get("images") else "-",
+        text.number(row.get("mae"), digits),
+        text.number(row.get("sde"), digits),
         percent(row.get("exact")),
         percent(row.get("missing")),
-        text.number(row["milliseconds"], 1),
+        text.number(row.get("milliseconds"), 1),
         text.number(row.get("relative_time"), 2),
         "-" if row.get("parameters") is None else f"{row['parameters']:,}",
+        text.number(None if row.get("multiply_adds") is None else row["multiply_adds"] / 1e9, 2),
+        row.get("runtime") or "-",
     )
 
 
@@ -144,8 +151,9 @@ def render_rows(name: str, statistics: Row, rows: Sequence[Row]) -> Rendered:
     cells = [cells_of(row) for row in rows]
     about = (
         f"Measured: {statistics['images']} lossless images at {len(statistics['arguments']['levels'])} levels, q1net "
-        f"{statistics['versions']['q1net']}; ms: one image's patches on this machine, the fastest of {TIMED_CALLS} "
-        "calls; time: relative to 256 patches. Published: Kim and Yang, BMVC 2021, on DIV2K, times on a phone's GPU."
+        f"{statistics['versions']['q1net']}; ms: what the network sees of one image, on this machine, the fastest of "
+        f"{TIMED_CALLS} calls that take turns, fewer of networks that need seconds; time: relative to 256 patches; "
+        "no weights: none were given. Published: Kim and Yang, BMVC 2021, on DIV2K, times on a phone's GPU."
     )
     files = {
         f"{name}.md": to_text(about, to_markdown(HEADER, cells)),
@@ -154,9 +162,20 @@ def render_rows(name: str, statistics: Row, rows: Sequence[Row]) -> Rendered:
     return Rendered(text.render_table(HEADER, cells), files)
 
 
+def untrained_rows(statistics: Row) -> Iterator[Row]:
+    """A row of COMPARISON_SCHEMA for each variant that is in the paper's table, but of which no weights were given."""
+    for row in statistics["untrained"]:
+        yield row | {"source": "no weights", "method": row["variant"]}
+
+
 def render_methods(statistics: Row) -> Rendered:
-    """The paper's table 2 with our rows and its own."""
-    return render_rows("table2", statistics, [*measured_rows(statistics), *published_methods()])
+    """The paper's table 2, our rows above those they compare with; the first are of variants that it does not have."""
+    ours = [*measured_rows(statistics), *untrained_rows(statistics)]
+    rows = [row for row in ours if VARIANTS[row["method"]].published is None]
+    for published in published_methods():
+        rows += [row for row in ours if VARIANTS[row["method"]].published == published["method"]]
+        rows.append(published)
+    return render_rows("table2", statistics, rows)
 
 
 def render_sizes(statistics: Row) -> Rendered:
@@ -177,6 +196,7 @@ TABLE2 = Study(
     estimators=("q1net",),
     compares_weights=True,
     compares_costs=True,
+    expected=tuple(name for name, variant in VARIANTS.items() if variant.published and name != ROBUST_WEIGHTS),
 )
 TABLE4 = Study(
     name="table4",

@@ -18,6 +18,8 @@ PARAMETERS = {
     "q1net-k12": 279_578,
     "q1net-no-bottleneck": 49_298,
     "q1net-regressor": 125_225,
+    "q1net-classifier-2": 125_234,
+    "q1net-classifier-10": 125_306,
     "q1net-classifier": 126_116,
 }
 

@@ -9,9 +9,18 @@ import keras
 import numpy as np
 import pytest
 
-from q1net_core.network.variants import VARIANTS, Architecture, Variant, read_confidence, read_levels, read_quality
+from q1net_core.codecs.table import CODECS
+from q1net_core.network.variants import (
+    VARIANTS,
+    Architecture,
+    Variant,
+    read_confidence,
+    read_crf,
+    read_levels,
+    read_quality,
+)
 from q1net_core.network.weights import PACKAGED, packaged_file
-from q1net_core.sampling import PATCHES
+from q1net_core.sampling import PATCHES, macroblocks
 from training.losses import LOSSES
 
 
@@ -20,6 +29,7 @@ from training.losses import LOSSES
     [
         (read_confidence, [[40, 90], [20, 80]], [40, 20], [90, 80]),
         (read_quality, [[40], [20]], [40, 20], [100, 100]),
+        (read_levels, [[0.25, 0.75], [0.75, 0.25]], [75.5, 25.5], [75, 75]),
         (read_levels, [[0.25] + [0.75] + [0] * 98, [0.1] * 9 + [0] * 90 + [0.1]], [2, 1], [75, 10]),
     ],
 )
@@ -36,10 +46,17 @@ def test_a_variant_is_plain_data(name: str) -> None:
     assert pickle.loads(pickle.dumps(variant)) == variant
     assert variant.loss in LOSSES
     assert variant.training_size == (variant.trained_on or variant.input.size)
-    if name.startswith("q1net"):
+    assert CODECS[variant.codec].levels
+    if variant.codec != "jpeg":
+        assert (variant.largest, variant.read_outputs) == (max(CODECS[variant.codec].levels), read_crf)
+        assert variant.input == macroblocks(variant.architecture.parameters["patch"])
+    elif name.startswith("q1net"):
         assert variant.input == PATCHES
-        reader = {1: read_quality, 2: read_confidence, 100: read_levels}
-        assert variant.read_outputs is reader[variant.architecture.parameters["alpha"]]
+        parameters = variant.architecture.parameters
+        reader = (
+            read_levels if parameters.get("classes") else {1: read_quality, 2: read_confidence}[parameters["alpha"]]
+        )
+        assert variant.read_outputs is reader
 
 
 def test_the_robust_variant_has_other_weights_of_the_same_network() -> None:

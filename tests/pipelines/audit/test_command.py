@@ -145,7 +145,9 @@ def configure(
 ) -> AuditConfig:  # fmt: skip
     """A config from plain values, with few patches."""
     chosen = EstimatorSettings(weights=weights, patches=patches, **settings)
-    return AuditConfig(str(output), tuple(map(str, inputs)), manifest, group, group_column, accelerator, chosen)
+    return AuditConfig(
+        str(output), tuple(map(str, inputs)), manifest, group, group_column, accelerator, settings=chosen
+    )
 
 
 def change(config: AuditConfig, **settings: Any) -> AuditConfig:

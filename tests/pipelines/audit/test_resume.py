@@ -4,9 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from killed import run_apart, wait_for_pieces
 from PIL import Image
 
 from pipelines.audit.command import AuditConfig, AuditImages, audit, parse
@@ -195,32 +193,12 @@ def test_damaged_earlier_runs_lose_and_double_nothing(
     assert "_run.json is not JSON" in printed.err
 
 
-def start(folder: Path, output: Path, *flags: str) -> subprocess.Popen[bytes]:
-    """An audit as a process of its own, with a piece for every ten rows."""
-    code = (
-        "import sys\nfrom pipelines.audit import pieces\npieces.ROWS_PER_PIECE = 10\n"
-        "from pipelines.cli import main\nfrom pipelines.runtime.quiet import end_process\n"
-        "end_process(main(sys.argv[1:]))\n"
-    )
-    arguments = ["audit", str(folder), "--output", str(output), "--estimators", "lattice", "--resume", *flags]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, start_new_session=True, **quiet)
-
-
-def wait_for_pieces(process: subprocess.Popen[bytes], output: Path, count: int) -> None:
-    deadline = time.monotonic() + 120
-    while len(list(output.glob("run_id=*/_pieces/*.parquet"))) < count:
-        assert process.poll() is None, "the run ended before it was killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_after_kill_9_finished_work_is_kept_to_a_piece(folder: Path, tmp_path: Path, workers: str) -> None:
     for number in range(400):
         shutil.copy(folder / f"{'abc'[number % 3]}.jpg", folder / f"{number:03d}.jpg")
     output = tmp_path / "out"
-    process = start(folder, output, "--workers", workers)
+    process = run_apart(folder, output, "--workers", workers)
     wait_for_pieces(process, output, 12)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

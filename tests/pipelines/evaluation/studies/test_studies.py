@@ -75,7 +75,8 @@ def test_statistics_do_not_depend_on_the_order_and_are_shown(study: Study) -> No
     assert summary == summarise(reversed(measured)) == json.loads(json.dumps(summary))
 
     for evaluation in summary.get("evaluations", []):
-        evaluation.update(milliseconds=1.5, parameters=1000)
+        evaluation.update(milliseconds=1.5, parameters=1000, multiply_adds=2_000_000, runtime="onnx")
+    summary["untrained"] = [{"variant": name, "parameters": 7, "multiply_adds": 8} for name in study.expected]
     arguments = {"estimator": study.estimators[0], "levels": study.levels[6:8], "patches": 16}
     rendered = study.render(summary | {"arguments": arguments, "images": 2, "versions": {"q1net": "0"}})
     assert len(rendered.screen.splitlines()) >= 3

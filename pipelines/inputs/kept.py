@@ -1,0 +1,147 @@
+"""The inputs of a run, kept in its folder while they are listed, read back by the workers."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC
+from io import BytesIO
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.inputs.archives import split_member
+from q1net_core import storage
+from q1net_core.records import ListedImage, Member
+
+INPUTS_PER_FILE = 50_000
+MAX_BYTES = 1 << 34
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+# Names of local files need not be text, so uris are kept as bytes here.
+INPUTS_SCHEMA = pa.schema(
+    [
+        ("uri", pa.binary()),
+        ("size_bytes", pa.int64()),
+        ("version", pa.string()),
+        ("modified", TIMESTAMP),
+        ("group", pa.string()),
+        ("carried", pa.map_(pa.string(), pa.string())),
+        ("packing", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+    ]
+)
+# Members of such archives are had by unpacking, or by reading many at once.
+TOGETHER = ("gzip", "parquet")
+
+
+def to_cells(image: ListedImage) -> dict[str, Any]:
+    """An input as a row of INPUTS_SCHEMA."""
+    member = image.member
+    return {
+        "uri": image.uri.encode(errors="surrogateescape"),
+        "size_bytes": image.size_bytes,
+        "version": image.version,
+        "modified": image.modified,
+        "group": image.group,
+        "carried": image.carried,
+        "packing": member and member.packing,
+        "offset": member and member.offset,
+        "length": member and member.length,
+    }
+
+
+def from_cells(row: dict[str, Any]) -> ListedImage:
+    """A row of INPUTS_SCHEMA as an input."""
+    modified = row["modified"]
+    return ListedImage(
+        row["uri"].decode(errors="surrogateescape"),
+        row["size_bytes"],
+        row["version"],
+        modified.astimezone(UTC) if modified else None,
+        row["group"],
+        tuple(row["carried"] or ()),
+        Member(row["packing"], row["offset"], row["length"]) if row["packing"] else None,
+    )
+
+
+def write_inputs(images: Iterable[ListedImage], run_uri: str) -> tuple[list[str], int]:
+    """Keep the inputs in the run's folder, as they come; returns the files' uris and how many inputs.
+
+    Where listing fails, what was kept of it is removed.
+    """
+    uris: list[str] = []
+    count = 0
+    rows: list[dict[str, Any]] = []
+
+    def flush() -> None:
+        buffer = BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows, INPUTS_SCHEMA), buffer, compression="zstd")
+        uris.append(storage.join(run_uri, "_inputs", f"inputs-{len(uris):05d}.parquet"))
+        storage.write_bytes(uris[-1], buffer.getvalue())
+        rows.clear()
+
+    try:
+        for image in images:
+            rows.append(to_cells(image))
+            count += 1
+            if len(rows) == INPUTS_PER_FILE:
+                flush()
+    except BaseException:
+        if uris:
+            storage.remove(run_uri)
+        raise
+    if rows:
+        flush()
+    return uris, count
+
+
+def read_inputs(uri: str) -> Iterator[ListedImage]:
+    """The inputs of one file that write_inputs wrote."""
+    file = pq.ParquetFile(BytesIO(storage.read_bytes(uri, MAX_BYTES)))
+    for batch in file.iter_batches(batch_size=5_000):
+        yield from map(from_cells, batch.to_pylist())
+
+
+def put_in_place(image: ListedImage) -> tuple[bytes, ListedImage]:
+    """An input with what must stay in one place: the archive of a member that is had by unpacking it, else its uri."""
+    place = split_member(image.uri) if image.member and image.member.packing in TOGETHER else None
+    return (place[0] if place else image.uri).encode(errors="surrogateescape"), image
+
+
+def in_order(placed: tuple[bytes, Iterable[ListedImage]]) -> list[ListedImage]:
+    """The inputs of one place; members of an archive as they lie in it."""
+    return sorted(placed[1], key=lambda image: image.member.offset if image.member else -1)
+
+
+@dataclass
+class SpreadInputs(beam.PTransform):
+    """ListedImage -> the same, spread over the workers, for a Reshuffle.
+
+    Members of an archive that is had as a whole stay in one place, so that it is unpacked once.
+    """
+
+    def expand(self, images: beam.PCollection[ListedImage]) -> beam.PCollection[ListedImage]:
+        """One output."""
+        return (
+            images
+            | "ByPlace" >> beam.Map(put_in_place)
+            | "Group" >> beam.GroupByKey()
+            | "Order" >> beam.FlatMap(in_order)
+        )
+
+
+@dataclass
+class ReadInputs(beam.PTransform):
+    """Files of inputs -> ListedImage, spread over the workers: uris are the cheapest thing to shuffle."""
+
+    uris: list[str]
+
+    def expand(self, root: Any) -> beam.PCollection[ListedImage]:
+        """One output."""
+        return (
+            root
+            | "Files" >> beam.Create(self.uris)
+            | "ReadInputs" >> beam.FlatMap(read_inputs)
+            | "Spread" >> SpreadInputs()
+        )

@@ -1,0 +1,143 @@
+"""One picture through the whole scheme: what is decoded, from what, and what happens to broken files."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from boosted import draw_picture, make_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from q1net_core.boost.bases import BASES
+from q1net_core.boost.container import BoostFile, parse_file
+from q1net_core.boost.indices import decode_indices, encode_indices, measure_bits, rate_class
+from q1net_core.boost.model import BoostModel
+from q1net_core.boost.patterns import grid_of
+from q1net_core.boost.picture import Boosted, boost, show
+from q1net_core.errors import ConfigError, ImageError, WeightsError
+from q1net_core.images.decode import Limits
+from q1net_core.records import Status
+
+MODEL = make_model()
+PIXELS = draw_picture(45, 70)
+# The noisy picture at a low quality: waves are left in it.
+LEVEL = 8
+
+
+def indices_of(file: BoostFile, model: BoostModel) -> np.ndarray:
+    assert file.indices is not None
+    octave = rate_class(len(file.stream), file.height, file.width)
+    return decode_indices(file.indices, model.tables, octave, *grid_of(file.height, file.width))
+
+
+@pytest.fixture(scope="module")
+def boosted() -> Boosted:
+    made = boost(PIXELS, LEVEL, MODEL)
+    assert made.indices is not None
+    return made
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("size", [(8, 8), (9, 40), (31, 24), (45, 70)])
+def test_the_decoder_gets_the_indices_of_the_encoder(base: str, size: tuple[int, int]) -> None:
+    model, pixels = make_model(base), draw_picture(*size)
+    made = boost(pixels, BASES[base].trained[0], model)
+    assert show(made.file, model).shape == pixels.shape
+    if made.indices is not None:
+        np.testing.assert_array_equal(indices_of(parse_file(made.file, 10**6), model), made.indices)
+
+
+def test_the_bytes_are_those_of_the_parts(boosted: Boosted) -> None:
+    assert boosted.indices is not None
+    ideal = measure_bits(boosted.indices, MODEL.tables, rate_class(len(boosted.stream), 45, 70)) / 8
+    side = len(boosted.file) - len(boosted.control)
+    assert ideal <= side <= 1.01 * ideal + 4
+    assert len(boosted.control) - len(boosted.stream) <= 23
+
+
+def test_contexts_see_no_pixels(boosted: Boosted) -> None:
+    """With another base picture of the same length the indices are the same."""
+    file = parse_file(boosted.file, 10**6)
+    other = replace(file, stream=bytes(len(file.stream)))
+    np.testing.assert_array_equal(indices_of(other, MODEL), boosted.indices)
+
+
+def test_a_map_of_nothing_is_the_filter_alone(boosted: Boosted) -> None:
+    file = parse_file(boosted.control, 10**6)
+    octave = rate_class(len(file.stream), 45, 70)
+    nothing = encode_indices(np.zeros(grid_of(45, 70), np.intp), MODEL.tables, octave)
+    np.testing.assert_array_equal(show(replace(file, indices=nothing).to_bytes(), MODEL), show(boosted.control, MODEL))
+
+
+def test_without_flags_the_base_is_shown(boosted: Boosted) -> None:
+    file = replace(parse_file(boosted.control, 10**6), filtered=False)
+    expected = BASES["jpeg"].decode_checked(file.stream, 45, 70)
+    np.testing.assert_array_equal(show(file.to_bytes(), MODEL), expected)
+
+
+def test_a_filter_that_harms_is_left_out() -> None:
+    harmful = BoostModel.from_bytes(
+        replace(MODEL, filter_weights=[20 * array for array in MODEL.filter_weights]).to_bytes()
+    )
+    assert not parse_file(boost(PIXELS, 60, harmful).control, 10**6).filtered
+
+
+def test_patterns_that_do_not_pay_cost_nothing() -> None:
+    flat = np.full((64, 64, 3), 90, np.uint8)
+    made = boost(flat, 50, MODEL)
+    assert made.indices is None
+    assert made.file == made.control
+
+
+def test_the_model_is_named_in_the_file(boosted: Boosted) -> None:
+    other = make_model(seed=1)
+    with pytest.raises(WeightsError) as caught:
+        show(boosted.file, other)
+    assert MODEL.name.hex() in str(caught.value)
+    assert other.name.hex() in str(caught.value)
+
+
+@pytest.mark.parametrize(("size", "status"), [((7, 40), Status.TOO_SMALL), ((60, 60), Status.TOO_LARGE)])
+def test_sizes_out_of_bounds(size: tuple[int, int], status: Status) -> None:
+    with pytest.raises(ImageError) as caught:
+        boost(draw_picture(*size), LEVEL, MODEL, Limits(max_pixels=3000))
+    assert caught.value.status is status
+
+
+def test_a_level_that_the_codec_lacks_is_refused() -> None:
+    with pytest.raises(ConfigError, match="1 to 100"):
+        boost(PIXELS, 101, MODEL)
+
+
+def test_a_base_stream_of_another_size_is_corrupt(boosted: Boosted) -> None:
+    file = replace(parse_file(boosted.control, 10**6), height=70, width=45)
+    with pytest.raises(ImageError, match="header says 45x70") as caught:
+        show(file.to_bytes(), MODEL)
+    assert caught.value.status is Status.CORRUPT
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_mutated_files_are_pictures_or_image_errors(data: st.DataObject) -> None:
+    """Base streams and indices changed at random, with checksums that fit."""
+    base = data.draw(st.sampled_from(["jpeg", "jpeg2000", "hevc"]))
+    model = make_model(base)
+    file = parse_file(boost(PIXELS, BASES[base].trained[0], model).file, 10**6)
+    parts = {"stream": bytearray(file.stream), "indices": bytearray(file.indices or b"")}
+    for _ in range(data.draw(st.integers(1, 4))):
+        part = parts[data.draw(st.sampled_from(sorted(parts)))]
+        place = data.draw(st.integers(0, max(0, len(part) - 1)))
+        part[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
+    if not parts["stream"]:
+        return
+    mutated = replace(file, stream=bytes(parts["stream"]), indices=bytes(parts["indices"]))
+    found: list[Status | np.ndarray] = []
+    try:
+        found.append(show(mutated.to_bytes(), model))
+    except ImageError as error:
+        found.append(error.status)
+    (shown,) = found
+    if isinstance(shown, Status):
+        assert shown in (Status.CORRUPT, Status.TOO_LARGE, Status.UNSUPPORTED, Status.EMPTY)
+    else:
+        assert shown.shape == PIXELS.shape

@@ -1,0 +1,1 @@
+"""Training of post-filters and patterns."""
