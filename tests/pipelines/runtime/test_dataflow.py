@@ -10,7 +10,8 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, 
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import translations
 
-from pipelines.audit.command import Run, build, make_parser, make_transform, parse, run
+from pipelines.audit.command import Run, build, make_transform, run
+from pipelines.audit.config import make_parser, parse
 from pipelines.runtime import dataflow
 from pipelines.runtime.dataflow import (
     ACCELERATORS,
