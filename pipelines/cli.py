@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 
 from pipelines.runtime.allocator import keep_freed_memory
-from pipelines.runtime.quiet import drop_beam_notices, end_process
+from pipelines.runtime.quiet import describe_failure, drop_beam_notices, end_process, silence_clients, start_quietly
 from q1net_core import __version__
 
 # Each value is a module with ``run(argv) -> exit status``; imported only when asked for, since Beam takes seconds.
@@ -21,11 +21,20 @@ COMMANDS = {
     "train": ("training.__main__", "train a network, on shards or on lossless images"),
 }
 
+# Commands that import TensorFlow before they look at their arguments.
+WITH_TENSORFLOW = frozenset({"train"})
+# For every command: show what libraries log, and tracebacks.
+VERBOSE = "--verbose"
+# Exit status of a command that ended in an error nobody foresaw.
+FAILED = 1
+
 USAGE = "\n".join(
     [
         "usage: q1net COMMAND ...   (q1net COMMAND --help tells more; q1net --version)",
         "",
         *(f"  {name:<10}{purpose}" for name, (_, purpose) in COMMANDS.items()),
+        "",
+        f"{VERBOSE}, with any command: show what libraries log, and where an error came up",
     ]
 )
 
@@ -45,12 +54,24 @@ def main(argv: list[str] | None = None) -> int:
         received = repr(arguments[0]) if arguments else "nothing"
         print(f"q1net: the command is {received}; expected one of {', '.join(COMMANDS)}\n\n{USAGE}", file=sys.stderr)
         return 2
-    return import_module(COMMANDS[arguments[0]][0]).run(arguments[1:])
+    name, *rest = arguments
+    if VERBOSE not in rest:
+        silence_clients()
+        if name in WITH_TENSORFLOW:
+            start_quietly()
+    return import_module(COMMANDS[name][0]).run([argument for argument in rest if argument != VERBOSE])
 
 
 def command() -> None:
-    """The console script: run one command and end the process with its status."""
-    end_process(main())
+    """The console script: run one command and end the process with its status; what fails is told in one line."""
+    try:
+        status = main()
+    except Exception as error:
+        if VERBOSE in sys.argv:
+            raise
+        print(f"q1net: {describe_failure(error)}; {VERBOSE} shows where", file=sys.stderr)
+        status = FAILED
+    end_process(status)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from q1net_core.estimator import choose_grid, estimate_image, load_network
 from q1net_core.images.decode import decode
 from q1net_core.network.predictor import Predictor, needs_keras
 from q1net_core.overlay import PatchView, draw_gallery, draw_overlay
-from q1net_core.patches import sample_blocks, sample_patches
+from q1net_core.patches import cut_patches, first_blocks
 from q1net_core.records import ImageRecord, ListedImage, Status
 from q1net_core.sampling import PATCHES
 from q1net_core.settings import EstimatorSettings, PinnedWeights
@@ -78,13 +78,14 @@ def write_pictures(
     pixels = decode(read_input(record.image, settings.max_bytes), settings.limits).pixels
     height, width = pixels.shape[:2]
     grid = choose_grid(record.lattice.grid, height, width)
-    patches = sample_patches(pixels, settings.patches, grid)
+    looked = record.network.patches if record.network else 0
+    blocks = first_blocks(height, width, looked, settings.most_patches, grid)
+    patches = cut_patches(pixels, blocks)
     quality, confidence = load_network(pinned).predict(patches)
     estimate = record.network.quality if record.network else None
     view = PatchView(quality, confidence, pinned.rule.threshold, estimate)
     title = describe(record)
     if options.overlay:
-        blocks = sample_blocks(height, width, settings.patches, grid)
         write_png(options.overlay, draw_overlay(pixels, blocks, view, title))
     if options.gallery:
         write_png(options.gallery, draw_gallery(patches, view, f"{title}. Below each its quality (confidence)"))

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from q1net_core.fusion import FUSIONS
-from q1net_core.settings import CLEAN_WEIGHTS, ROBUST_WEIGHTS, EstimatorSettings
+from q1net_core.settings import AUTO, CLEAN_WEIGHTS, ROBUST_WEIGHTS, EstimatorSettings
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threshold", type=float, help="confidence a patch must exceed, 0-100 (the weights' own)")
     parser.add_argument(
-        "--patches", type=int, default=default.patches, metavar="N", help="patches per image, a square (%(default)s)"
+        "--patches",
+        type=lambda value: value if value == AUTO else int(value),
+        default=default.patches,
+        metavar="N",
+        help="patches per image, a square number, or auto: some of 256, until they are enough (%(default)s)",
     )
     parser.add_argument("--max-bytes", type=int, default=default.max_bytes, help="largest file (%(default)s)")
     parser.add_argument("--max-pixels", type=int, default=default.max_pixels, help="largest image (%(default)s)")

@@ -24,7 +24,7 @@ from q1net_core.estimator import kinds_of
 from q1net_core.images.decode import Limits
 from q1net_core.records import ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
 from q1net_core.sampling import InputKind
-from q1net_core.settings import EstimatorSettings, PinnedWeights
+from q1net_core.settings import AUTO, EstimatorSettings, PinnedWeights
 
 FINISHED = "finished"
 # Object stores answer in tens of milliseconds whatever the size: a few reads at a time keep a core busy.
@@ -194,7 +194,8 @@ class EstimateRoutes(beam.PTransform):
 
     def judge(self, patches: beam.PCollection[ImagePatches], weights: PinnedWeights) -> beam.PCollection[ImageRecord]:
         """The records of images that are judged by these weights."""
-        handler = Q1NetHandler(weights.source, weights.sha256, accelerator=self.accelerator is not None)
+        auto = weights.rule if self.settings.patches == AUTO else None
+        handler = Q1NetHandler(weights.source, weights.sha256, self.accelerator is not None, auto)
         if self.redistribute:
             patches = patches | f"RedistributePatches {weights.variant}" >> beam.Reshuffle()
         return (

@@ -60,7 +60,7 @@ def judge_video(
             raise ImageError(
                 Status.UNSUPPORTED, f"the video is {codec}; {weights.variant} estimates levels of {expected} alone"
             )
-        rows = [judge_frame(frame, model, weights, rule, settings.patches) for frame in frames]
+        rows = [judge_frame(frame, model, weights, rule, settings.most_patches) for frame in frames]
     except ImageError as error:
         yield about | {"status": error.status, "error": error.message}
         return

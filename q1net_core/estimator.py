@@ -22,10 +22,11 @@ from q1net_core.jpeg.header import read_jpeg_header
 from q1net_core.lattice.estimate import estimate_lattice
 from q1net_core.network.predictor import Predictor
 from q1net_core.network.weights import read_pinned
-from q1net_core.patches import check_patch_fits, patch_fits
+from q1net_core.patches import check_patch_fits, cut_patches, first_blocks, patch_fits
 from q1net_core.records import (
     Answer,
     Estimate,
+    FusionRule,
     ImageInfo,
     ImagePatches,
     ImageRecord,
@@ -35,7 +36,8 @@ from q1net_core.records import (
     Status,
 )
 from q1net_core.sampling import PATCHES, InputKind, sample
-from q1net_core.settings import EstimatorSettings, PinnedWeights
+from q1net_core.settings import AUTO, EstimatorSettings, PinnedWeights
+from q1net_core.stopping import BOUNDS, ROUNDS, Bounds, find_stop
 from q1net_core.verdict import choose_answer, judge
 
 # The bytes of a listed image, at most so many, or ImageError.
@@ -113,7 +115,10 @@ def sample_image(
     if weights is None:
         return finish(image, info, lattice)
     grid = choose_grid(lattice.grid, height, width)
-    patches = sample(decoded.pixels, kinds.get(weights, PATCHES), settings.patches, grid)
+    kind = kinds.get(weights, PATCHES)
+    patches = sample(decoded.pixels, kind, settings.most_patches, grid)
+    if settings.patches == AUTO and kind == PATCHES:
+        patches = cut_patches(decoded.pixels, first_blocks(height, width, len(patches), settings.most_patches, grid))
     return ImagePatches(image, info, lattice, patches, weights)
 
 
@@ -128,6 +133,32 @@ def predict_patches(model: PatchModel, batch: Sequence[ImagePatches]) -> list[Pa
     So it should be on a CPU, where larger calls are no faster.
     """
     return [PatchPredictions(item.image, item.info, item.lattice, *model.predict(item.patches)) for item in batch]
+
+
+def predict_in_rounds(model: PatchModel, batch: Sequence[ImagePatches], rule: FusionRule) -> list[PatchPredictions]:
+    """The same for images whose patches are in spread order, each with no more of them than q1net_core.stopping wants.
+
+    ``rule`` is that of the model's weights.
+    """
+    return [predict_until_enough(model, item, rule) for item in batch]
+
+
+def predict_until_enough(
+    model: PatchModel, item: ImagePatches, rule: FusionRule, bounds: Bounds = BOUNDS
+) -> PatchPredictions:
+    """Predictions for one image, round by round."""
+    quality, confidence = np.empty(0, np.float32), np.empty(0, np.float32)
+    for end in ROUNDS:
+        if end >= len(item.patches):
+            break
+        more = model.predict(item.patches[len(quality) : end])
+        quality, confidence = np.append(quality, more[0]), np.append(confidence, more[1])
+        estimate = add_interval(estimate_quality(quality, confidence, rule), rule.intervals)
+        if (stop := find_stop(estimate, item.lattice, bounds)) is not None:
+            return PatchPredictions(item.image, item.info, item.lattice, quality, confidence, stop)
+    more = model.predict(item.patches[len(quality) :])
+    quality, confidence = np.append(quality, more[0]), np.append(confidence, more[1])
+    return PatchPredictions(item.image, item.info, item.lattice, quality, confidence)
 
 
 def predict_together(model: PatchModel, batch: Sequence[ImagePatches]) -> list[PatchPredictions]:
@@ -149,7 +180,7 @@ def fuse_predictions(predictions: PatchPredictions, weights: PinnedWeights) -> I
     """One image's predictions by ``weights`` -> its finished record."""
     estimate = estimate_quality(predictions.quality, predictions.confidence, weights.rule)
     network = add_interval(estimate, weights.rule.intervals)
-    network = replace(network, variant=weights.variant, weights_sha256=weights.sha256)
+    network = replace(network, variant=weights.variant, weights_sha256=weights.sha256, stop=predictions.stop)
     return finish(predictions.image, predictions.info, predictions.lattice, network)
 
 
@@ -182,7 +213,10 @@ def estimate_image(
     if isinstance(sampled, ImageRecord):
         return sampled
     pinned = weights[sampled.weights or ""]
-    return fuse_predictions(predict_patches(load(pinned), [sampled])[0], pinned)
+    model = load(pinned)
+    if settings.patches == AUTO:
+        return fuse_predictions(predict_until_enough(model, sampled, pinned.rule), pinned)
+    return fuse_predictions(predict_patches(model, [sampled])[0], pinned)
 
 
 def kinds_of(weights: Mapping[str, PinnedWeights]) -> dict[str, InputKind]:

@@ -19,6 +19,9 @@ BORDER = 4
 PATCH = BLOCK + 2 * BORDER
 PATCHES_PER_SIDE = range(4, 25)
 DEFAULT_PATCHES = 256
+# Steps of the sequence R2 along both axes, from the real root of x^3 = x + 1.
+R2 = np.array([0.7548776662466927, 0.5698402909980532])
+POINTS_PER_BLOCK = 4
 
 
 def side_of(patches: int) -> int:
@@ -78,6 +81,31 @@ def spread_blocks(ys: IntArray, xs: IntArray, patches: int) -> IntArray:
     return blocks[spread_evenly(len(blocks), patches)]
 
 
+def spread_order(blocks: IntArray) -> IntArray:
+    """Order of blocks [N, 2] of which every beginning is spread over the image: indices int [N].
+
+    Points of a low-discrepancy sequence fall on the grid of the blocks' rows and columns; a block's turn comes with the
+    first point that meets it. Source: Roberts, 2018, the sequence R2.
+
+    >>> spread_order(np.array([[8, 8], [8, 16], [16, 8], [16, 16]])).tolist()
+    [3, 1, 2, 0]
+    """
+    ys, rows = np.unique(blocks[:, 0], return_inverse=True)
+    xs, columns = np.unique(blocks[:, 1], return_inverse=True)
+    turns = np.arange(POINTS_PER_BLOCK * len(ys) * len(xs))
+    points = (0.5 + turns[:, None] * R2) % 1
+    met = (points[:, 0] * len(ys)).astype(np.intp) * len(xs) + (points[:, 1] * len(xs)).astype(np.intp)
+    first = np.full(len(ys) * len(xs), len(turns))
+    np.minimum.at(first, met, turns)
+    return np.argsort(first[rows * len(xs) + columns], kind="stable")
+
+
+def first_blocks(height: int, width: int, looked: int, most: int, grid: tuple[int, int] = (0, 0)) -> IntArray:
+    """The first blocks in spread order, ``looked`` of at most ``most``: int [N, 2] as sample_blocks gives them."""
+    blocks = sample_blocks(height, width, most, grid)
+    return blocks[spread_order(blocks)][:looked]
+
+
 def cut_windows(pixels: UInt8Array, tops: IntArray, lefts: IntArray, size: int) -> UInt8Array:
     """Square windows by their top-left pixels: uint8 [N, size, size, 3], copied."""
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (size, size, 3))[:, :, 0]
@@ -113,5 +141,9 @@ def sample_patches(pixels: UInt8Array, patches: int = DEFAULT_PATCHES, grid: tup
     """
     height, width = pixels.shape[:2]
     check_patch_fits(height, width, grid)
-    blocks = sample_blocks(height, width, patches, grid)
+    return cut_patches(pixels, sample_blocks(height, width, patches, grid))
+
+
+def cut_patches(pixels: UInt8Array, blocks: IntArray) -> UInt8Array:
+    """The patches around blocks [N, 2] of (y, x): uint8 [N, 16, 16, 3]."""
     return cut_windows(pixels, blocks[:, 0] - BORDER, blocks[:, 1] - BORDER, PATCH)

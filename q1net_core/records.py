@@ -38,6 +38,14 @@ class Status(StrEnum):
     TOO_LARGE = "too_large"
 
 
+class Stop(StrEnum):
+    """Why no more patches of an image were looked at: the ``patches_stop`` column."""
+
+    AGREES = "agrees"
+    NARROW = "narrow"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """Where an archive keeps one of its files, so that it can be read by itself.
@@ -155,13 +163,14 @@ class ImagePatches:
 
 @dataclass(frozen=True, slots=True)
 class PatchPredictions:
-    """One image's predictions: ``quality`` and ``confidence`` float32 [N], both 0-100."""
+    """One image's predictions: ``quality`` and ``confidence`` float32 [N], both 0-100, and why N are enough."""
 
     image: ListedImage
     info: ImageInfo
     lattice: LatticeEstimate
     quality: Float32Array
     confidence: Float32Array
+    stop: Stop = Stop.ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +179,7 @@ class Estimate:
 
     ``quality`` 1-100, ``confidence`` 0-100, ``spread`` is the interquartile range of the patches used. The true level
     lies between ``low`` and ``high`` with 90 %; None where the weights' card has no intervals. ``variant`` and
-    ``weights_sha256`` say which weights these are.
+    ``weights_sha256`` say which weights these are, ``stop`` why no more patches were looked at.
     """
 
     quality: float | None
@@ -182,6 +191,7 @@ class Estimate:
     high: float | None = None
     variant: str | None = None
     weights_sha256: str | None = None
+    stop: Stop | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from q1net_core.records import FusionRule
 from q1net_core.sampling import InputKind
 
 ESTIMATORS = ("lattice", "q1net")
+# Instead of a number of patches: as many as it takes.
+AUTO = "auto"
 # For pixels that are as a decoder left them, and for pixels that were changed since.
 CLEAN_WEIGHTS = "q1net-k8"
 ROBUST_WEIGHTS = "q1net-k8-robust"
@@ -43,7 +45,8 @@ class EstimatorSettings:
             where the lattice accepts, ROBUST_WEIGHTS where it abstains.
         fusion: rule of FUSIONS; None takes the best one of the weights.
         threshold: confidence that a patch must exceed, 0-100; None takes the one chosen for the weights.
-        patches: patches per image, a square number from 16 to 576.
+        patches: patches per image, a square number from 16 to 576; AUTO looks at some of 256, until q1net_core.stopping
+            finds them enough.
         max_bytes, max_pixels: larger images get the status ``too_large``.
         estimators: which run, of ESTIMATORS.
         cascade: ask the network only where the lattice abstains.
@@ -55,7 +58,7 @@ class EstimatorSettings:
     weights: str | None = None
     fusion: str | None = None
     threshold: float | None = None
-    patches: int = DEFAULT_PATCHES
+    patches: int | str = AUTO
     max_bytes: int = Limits().max_bytes
     max_pixels: int = Limits().max_pixels
     estimators: tuple[str, ...] = ESTIMATORS
@@ -64,7 +67,9 @@ class EstimatorSettings:
     def __post_init__(self) -> None:
         # JSON has lists only.
         object.__setattr__(self, "estimators", tuple(self.estimators))
-        side_of(self.patches)
+        if isinstance(self.patches, str) and self.patches != AUTO:
+            raise ConfigError(f"patches per image is {self.patches!r}; expected {AUTO!r} or a square number")
+        side_of(self.most_patches)
         Limits(self.max_bytes, self.max_pixels)
         if self.threshold is not None and not 0 <= self.threshold < 100:
             raise ConfigError(f"confidence threshold is {self.threshold}; expected 0 <= threshold < 100")
@@ -81,6 +86,11 @@ class EstimatorSettings:
     def limits(self) -> Limits:
         """The limits of decoding."""
         return Limits(self.max_bytes, self.max_pixels)
+
+    @property
+    def most_patches(self) -> int:
+        """The largest number of patches that an image is judged by."""
+        return DEFAULT_PATCHES if isinstance(self.patches, str) else self.patches
 
     def weights_for(self, accepted: bool) -> str | None:
         """Which weights judge an image whose lattice was ``accepted`` or not; None where the network is not asked."""

@@ -93,7 +93,8 @@ def split_done(images: Iterable[ListedImage], earlier: Sequence[pa.Table]) -> tu
     for place, row in enumerate(told):
         if row["uri"] not in newest or row["processed_at"] > told[newest[row["uri"]]]["processed_at"]:
             newest[row["uri"]] = place
-    # Names that are not text may look alike in print: whose row it is, nobody can tell.
+    # Rows have uris as they are printed, without secrets and in text. Of two that look alike nobody can tell whose row
+    # it is; a signed URL is the same image with its next signature.
     names = [storage.printable_uri(image.uri) for image in images]
     alike = Counter(names)
     judged: list[ListedImage] = []
@@ -101,7 +102,7 @@ def split_done(images: Iterable[ListedImage], earlier: Sequence[pa.Table]) -> tu
     places: list[int] = []
     for image, name in zip(images, names, strict=True):
         kept = newest.get(name)
-        if kept is None or name != image.uri or alike[name] > 1 or not is_unchanged(image, told[kept]):
+        if kept is None or alike[name] > 1 or not is_unchanged(image, told[kept]):
             judged.append(image)
         else:
             places.append(kept)

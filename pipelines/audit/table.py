@@ -10,7 +10,7 @@ from q1net_core import __version__, storage
 from q1net_core.errors import ConfigError
 from q1net_core.records import ImageRecord
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 AUDIT_SCHEMA = pa.schema(
@@ -45,6 +45,7 @@ AUDIT_SCHEMA = pa.schema(
         ("q1net_spread", pa.float32()),
         pa.field("patches", pa.int32(), nullable=False),
         pa.field("patches_used", pa.int32(), nullable=False),
+        ("patches_stop", pa.string()),
         ("quality", pa.float32()),
         ("quality_low", pa.float32()),
         ("quality_high", pa.float32()),
@@ -111,6 +112,7 @@ def to_row(record: ImageRecord) -> Row:
         "q1net_spread": network and network.spread,
         "patches": network.patches if network else 0,
         "patches_used": network.patches_used if network else 0,
+        "patches_stop": network and network.stop and network.stop.value,
         "quality": record.answer.quality,
         "quality_low": record.answer.low,
         "quality_high": record.answer.high,

@@ -32,7 +32,7 @@ def prepare_estimate(weights: WeightsFile, settings: EstimatorSettings) -> Calla
     """One image through network and fusion, ready to be timed."""
     model, pinned, kind = Predictor(weights), settings.pin("timed", weights), weights.network.input
     side = kind.size or TIMED_SIDE
-    shape = (kind.most(settings.patches), side, side, 3)
+    shape = (kind.most(settings.most_patches), side, side, 3)
     patches = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     batch = [ImagePatches(ListedImage("timed"), ImageInfo(), LatticeEstimate(), patches)]
     return lambda: fuse_predictions(predict_patches(model, batch)[0], pinned)

@@ -65,6 +65,24 @@ def drop_beam_notices() -> None:
     logging.getLogger().addFilter(lambda record: not any(notice in str(record.msg) for notice in NOTICES))
 
 
+# Clients of stores log what they also raise, with tracebacks of pages.
+CLIENTS = ("aiobotocore", "aiohttp", "asyncio", "botocore", "fsspec", "gcsfs", "google", "s3fs", "urllib3")
+
+
+def silence_clients() -> None:
+    """Keep off the screen what clients of stores log and warn: what failed is said in one line by whoever asked."""
+    for name in CLIENTS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        warnings.filterwarnings("ignore", module=rf"{name}\b")
+
+
+def describe_failure(error: BaseException) -> str:
+    """What an error says last, without the traceback that an engine puts into its message."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith("[while running")]
+    return told[-1] if told else type(error).__name__
+
+
 def end_process(status: int) -> NoReturn:
     """End this process at once; its results must be on disk.
 

@@ -7,9 +7,12 @@ are rounded to multiples of a finer secondary step leave most multiples of the s
 compression, on another grid, leaves no such gaps.
 """
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 
-from q1net_core.arrays import Float32Array, Float64Array
+from q1net_core.arrays import BoolArray, Float32Array, Float64Array, IntArray
 from q1net_core.lattice.blocks import Coefficients
 from q1net_core.lattice.dictionary import KnownTable, known_tables, screening_pairs
 from q1net_core.lattice.likelihood import laplace_decay
@@ -32,6 +35,21 @@ MIN_GAIN = 40.0
 MIN_SHARE = 0.6
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reach:
+    """What primary tables make of the multiples of a secondary table.
+
+    ``coarser`` int [C] are the screened pairs whose step is coarser. ``probability`` float32 [C, LARGEST_MULTIPLE] is
+    that of the nearest multiple of the primary step to be rounded to each multiple of the secondary one;
+    ``discriminative`` bool says where that tells anything. ``enough`` bool [tables]: coarser at enough frequencies.
+    """
+
+    coarser: IntArray
+    probability: Float32Array
+    discriminative: BoolArray
+    enough: BoolArray
+
+
 def normal_cdf(z: Float32Array) -> Float32Array:
     """The normal distribution function to within 0.01, by a logistic curve."""
     share: Float32Array = 1 / (1 + np.exp(np.clip(np.float32(-1.702) * z, -60, 60)))
@@ -47,6 +65,35 @@ def count_multiples(multiples: Float64Array) -> Float64Array:
     return counts[:, 1:-1].astype(np.float64)
 
 
+@lru_cache(maxsize=16)
+def reach_multiples(secondary: KnownTable) -> Reach | None:
+    """What coarser tables make of a secondary table's multiples; None where no step is coarser.
+
+    Archives hold many images of few tables.
+    """
+    pairs = screening_pairs()
+    steps = np.array(secondary.steps, np.float64)
+    coarser = np.flatnonzero(pairs.steps >= COARSER * steps[pairs.frequencies])
+    if len(coarser) == 0:
+        return None
+    primary_step = pairs.steps[coarser, None]
+    secondary_step = steps[pairs.frequencies[coarser], None].astype(np.float32)
+    multiples = np.arange(1, LARGEST_MULTIPLE + 1)
+    values = multiples.astype(np.float32) * secondary_step
+    distance = np.abs(values - np.rint(values / primary_step) * primary_step)
+    upper, lower = ((distance + side * secondary_step / 2) / ROUNDING for side in (1, -1))
+    reached = normal_cdf(upper) - normal_cdf(lower)
+    is_coarser = np.zeros(len(pairs.steps), np.bool_)
+    is_coarser[coarser] = True
+    return Reach(
+        coarser=coarser,
+        probability=reached,
+        # Most coefficients are one secondary step or none anyway: if the primary table can make one, it tells nothing.
+        discriminative=(multiples > 1) | (reached < 0.5),
+        enough=is_coarser[pairs.rows].sum(axis=1) >= MIN_COARSER,
+    )
+
+
 def find_primary_table(groups: list[Coefficients], secondary: KnownTable) -> KnownTable | None:
     """The known table of an earlier, coarser compression on the same grid, or None.
 
@@ -55,37 +102,25 @@ def find_primary_table(groups: list[Coefficients], secondary: KnownTable) -> Kno
         secondary: the table of the last compression.
     """
     pairs = screening_pairs()
-    secondary_steps = np.array(secondary.steps, np.float64)
-    coarser = np.flatnonzero(pairs.steps >= COARSER * secondary_steps[pairs.frequencies])
-    if len(coarser) == 0:
+    reach = reach_multiples(secondary)
+    if reach is None:
         return None
-    frequencies, rows = np.unique(pairs.frequencies[coarser], return_inverse=True)
+    frequencies, rows = np.unique(pairs.frequencies[reach.coarser], return_inverse=True)
     magnitudes = np.concatenate([group.magnitudes[frequencies, :SAMPLED_BLOCKS] for group in groups], axis=1)
-    found = np.rint(magnitudes / secondary_steps[frequencies, None])
+    found = np.rint(magnitudes / np.array(secondary.steps, np.float64)[frequencies, None])
     # The gain of a coefficient depends on its frequency and multiple alone: each multiple is judged once and counted.
-    multiples = np.arange(1, LARGEST_MULTIPLE + 1)
-    counts = count_multiples(found)[rows]
+    counts = count_multiples(found)[rows] * reach.discriminative
     # Shares of the multiples after a single compression, up to a factor.
-    single = laplace_decay(found.mean(axis=1, dtype=np.float64))[rows, None] ** multiples
-
-    primary_step = pairs.steps[coarser, None]
-    secondary_step = secondary_steps[pairs.frequencies[coarser], None].astype(np.float32)
-    values = multiples.astype(np.float32) * secondary_step
-    distance = np.abs(values - np.rint(values / primary_step) * primary_step)
-    upper, lower = ((distance + side * secondary_step / 2) / ROUNDING for side in (1, -1))
-    # Probability that the nearest multiple of the primary step is rounded to this multiple of the secondary one.
-    reached = normal_cdf(upper) - normal_cdf(lower)
-    # Most coefficients are one secondary step or none anyway: if the primary table can make one, it tells nothing.
-    discriminative = (multiples > 1) | (reached < 0.5)
-    counts, single = counts * discriminative, single * discriminative
-    # Mean of that probability over coefficients compressed once.
-    chance = (reached * single).sum(axis=1, keepdims=True) / single.sum(axis=1, keepdims=True)
-    gain = np.log((1 - OUTLIERS) * reached / chance + OUTLIERS)
+    decay = laplace_decay(found.mean(axis=1, dtype=np.float64))[:, None]
+    single = (decay ** np.arange(1, LARGEST_MULTIPLE + 1))[rows] * reach.discriminative
+    # Mean of the probability over coefficients compressed once.
+    chance = (reach.probability * single).sum(axis=1, keepdims=True) / single.sum(axis=1, keepdims=True)
+    gain = np.log((1 - OUTLIERS) * reach.probability / chance + OUTLIERS)
     gains, possible = np.zeros(len(pairs.steps)), np.zeros(len(pairs.steps))
-    gains[coarser] = (gain * counts).sum(axis=1)
-    possible[coarser] = counts.sum(axis=1) * -np.log(chance[:, 0])
+    gains[reach.coarser] = (gain * counts).sum(axis=1)
+    possible[reach.coarser] = counts.sum(axis=1) * -np.log(chance[:, 0])
     by_table, most = gains[pairs.rows].sum(axis=1), possible[pairs.rows].sum(axis=1)
-    by_table[np.isin(pairs.rows, coarser).sum(axis=1) < MIN_COARSER] = 0
+    by_table[~reach.enough] = 0
     best = int(np.argmax(by_table))
     if by_table[best] < max(MIN_GAIN, MIN_SHARE * most[best]):
         return None

@@ -47,26 +47,27 @@ def score_pairs(groups: list[Coefficients], pairs: Pairs) -> PairScores:
     """Score how well each pair's step explains the coefficients of its frequency."""
     steps = pairs.steps[:, None]
     small = np.flatnonzero(pairs.steps < SMALL_STEP)
-    multiples = [np.rint(group.magnitudes[pairs.frequencies] / steps) for group in groups]
+    magnitudes = [group.magnitudes[pairs.frequencies] for group in groups]
+    multiples = [np.rint(some / steps) for some in magnitudes]
     count = sum(k.shape[1] for k in multiples)
     total = np.sum([k.sum(axis=1, dtype=np.float64) for k in multiples], axis=0)
     decay = laplace_decay(total / count).astype(np.float32)[small, None]
     likelihood = laplace_likelihood(total, count)
     observed, expected = np.zeros(len(pairs.steps)), np.zeros(len(pairs.steps))
-    for group, k in zip(groups, multiples, strict=True):
+    for group, rest, k in zip(groups, magnitudes, multiples, strict=True):
         density = group.noise.density
-        rest = group.magnitudes[pairs.frequencies] - k * steps
+        rest -= k * steps
         logs = lookup(group.noise.log_density, np.abs(rest))
-        evidence = logs.copy()
+        nonzero = k > 0
+        evidence = (logs * nonzero).sum(axis=1, dtype=np.float64)
         near, step, k_small = rest[small], steps[small], k[small]
         inwards = np.where(k_small > 0, 1 / decay, decay)
         neighbours = decay * lookup(density, np.abs(near - step)) + inwards * lookup(density, np.abs(near + step))
         logs[small] = np.log(lookup(density, np.abs(near)) + neighbours)
-        evidence[small] = np.log(wrap(density, near, step))
-        nonzero = k > 0
+        evidence[small] = (np.log(wrap(density, near, step)) * nonzero[small]).sum(axis=1, dtype=np.float64)
         nonzeros = nonzero.sum(axis=1)
         likelihood += logs.sum(axis=1, dtype=np.float64)
-        observed += (evidence * nonzero).sum(axis=1, dtype=np.float64) + nonzeros * np.log(pairs.steps)
+        observed += evidence + nonzeros * np.log(pairs.steps)
         expected += nonzeros * group.noise.expected[pairs.steps.astype(np.intp)]
     return PairScores(likelihood, observed, expected)
 

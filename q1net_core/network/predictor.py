@@ -3,6 +3,7 @@
 Layer: keras and onnxruntime, imported with the first model and not with this module; no beam, no pyarrow.
 """
 
+import logging
 import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 # Keras's compilers prepare each shape that they meet: a call's number of samples is rounded up to a multiple of a
 # sixteenth of the largest call, so that they meet sixteen at most. ONNX Runtime takes calls of any size.
 SHAPES = 16
+
+# How TensorFlow, JAX and CUDA word it.
+OUT_OF_MEMORY = ("resourceexhausted", "resource_exhausted", "out of memory")
+LOGGER = logging.getLogger(__name__)
 
 # A batch of samples uint8 [N, h, w, 3] -> the model's outputs, anything that numpy reads.
 Call = Callable[[UInt8Array], Any]
@@ -51,19 +56,39 @@ class Predictor:
         self.largest_call = images_per_call * weights.network.input.most()
         if with_keras is None:
             with_keras = needs_keras(weights, accelerator=images_per_call > 1)
+        self.with_keras = with_keras
         self._call = compile_keras(load_model(weights)) if with_keras else compile_onnx(weights)
-        self._multiple = max(1, self.largest_call // SHAPES) if with_keras else 1
 
     def predict(self, samples: UInt8Array) -> tuple[Float32Array, Float32Array]:
-        """Samples uint8 [N, h, w, 3] -> quality and confidence, float32 [N] each, 0-100."""
-        starts = range(0, len(samples), self.largest_call)
-        outputs = [self._predict_call(samples[start : start + self.largest_call]) for start in starts]
+        """Samples uint8 [N, h, w, 3] -> quality and confidence, float32 [N] each, 0-100.
+
+        A call that the device has no memory for is made again in halves, and later calls are no larger than these.
+        """
+        outputs: list[Float32Array] = []
+        start = 0
+        while start < len(samples):
+            largest = self.largest_call
+            part = samples[start : start + largest]
+            try:
+                outputs.append(self._predict_call(part, largest))
+            except Exception as error:
+                if not is_out_of_memory(error) or largest < 2:
+                    raise
+                self.largest_call = largest // 2
+                LOGGER.warning("the device has no memory for %d samples a call; now %d", largest, self.largest_call)
+            else:
+                start += len(part)
         return self.weights.network.read_outputs(np.concatenate(outputs))
 
-    def _predict_call(self, samples: UInt8Array) -> Float32Array:
-        missing = -len(samples) % self._multiple
+    def _predict_call(self, samples: UInt8Array, largest: int) -> Float32Array:
+        missing = -len(samples) % max(1, largest // SHAPES) if self.with_keras else 0
         padded = np.pad(samples, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else samples
         return np.asarray(self._call(padded))[: len(samples)]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a backend says that the device's memory is used up; each has an error class of its own."""
+    return any(word in f"{type(error).__name__} {error}".lower() for word in OUT_OF_MEMORY)
 
 
 def compile_onnx(weights: WeightsFile) -> Call:
@@ -108,7 +133,13 @@ def compile_keras(model: "keras.Model") -> Call:
         trainable = [variable.value for variable in model.trainable_variables]
         fixed = [variable.value for variable in model.non_trainable_variables]
         compiled = jax.jit(lambda samples: model.stateless_call(trainable, fixed, samples, training=False)[0])
-        return cast(Call, compiled)
+
+        def call_exactly(samples: UInt8Array) -> Any:
+            # Accelerators would round the factors of products to ten bits.
+            with jax.default_matmul_precision("float32"):
+                return compiled(samples)
+
+        return call_exactly
     raise WeightsError(f"Keras backend is {backend!r}; expected tensorflow or jax (environment variable KERAS_BACKEND)")
 
 

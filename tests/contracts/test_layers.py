@@ -12,7 +12,7 @@ from q1net_core.network.variants import VARIANTS
 CORE = (
     ("arrays", "errors", "markdown", "png", "records", "transient", "web"),
     ("alterations", "fusion", "jpeg", "metrics", "patches", "storage", "verdict"),
-    ("codecs", "images", "intervals", "lattice", "listing", "overlay", "sampling"),
+    ("codecs", "images", "intervals", "lattice", "listing", "overlay", "sampling", "stopping"),
     ("network",),
     ("boost", "settings"),
     ("estimator",),

@@ -22,7 +22,7 @@ from q1net_core.estimator import (
 )
 from q1net_core.images.decode import Limits
 from q1net_core.network.predictor import Predictor
-from q1net_core.patches import sample_patches
+from q1net_core.patches import cut_patches, first_blocks, sample_patches
 from q1net_core.records import (
     Answer,
     Estimate,
@@ -36,6 +36,7 @@ from q1net_core.records import (
     ListedImage,
     PatchPredictions,
     Status,
+    Stop,
     UInt8Array,
 )
 from q1net_core.sampling import PATCHES
@@ -109,6 +110,26 @@ def test_the_lattice_chooses_the_grid_of_the_patches() -> None:
     alone = sample_image(ListedImage(str(path)), path.read_bytes(), replace(SETTINGS, estimators=("q1net",)))
     assert alone.lattice == LatticeEstimate()
     assert np.array_equal(alone.patches, sample_patches(pixels, 16))
+
+
+def test_auto_is_as_many_patches_as_it_takes_in_spread_order(tmp_path: Path) -> None:
+    path = PHOTOGRAPHS / "camera" / "lighthouse.jpg"
+    auto = EstimatorSettings()
+    sampled = sample_image(ListedImage(str(path)), path.read_bytes(), auto)
+    pixels = np.asarray(Image.open(path))
+    assert np.array_equal(sampled.patches, cut_patches(pixels, first_blocks(*pixels.shape[:2], 256, 256)))
+    assert sorted(map(bytes, sampled.patches)) == sorted(map(bytes, sample_patches(pixels, 256)))
+    record = judge(path, auto)
+    assert (record.network.patches, record.network.stop) == (256, Stop.ALL)
+
+    class Agreeing(FakeModel):
+        def predict(self, patches: UInt8Array) -> tuple[Float32Array, Float32Array]:
+            return np.full(len(patches), 85, np.float32), np.full(len(patches), 99, np.float32)
+
+    early, full = judge(path, auto, Agreeing()), judge(path, EstimatorSettings(patches=256), Agreeing())
+    assert (early.network.patches, early.network.stop) == (16, Stop.AGREES)
+    assert (full.network.patches, full.network.stop) == (256, Stop.ALL)
+    assert (early.answer, early.verdict) == (full.answer, full.verdict)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +271,7 @@ def test_no_confident_patch_is_ok_without_an_estimate() -> None:
     record = fuse_predictions(PatchPredictions(ListedImage("a"), ImageInfo(), LatticeEstimate(), low, low), CLEAN)
     assert (record.status, record.answer) == (Status.OK, Answer())
     assert record.network == Estimate(
-        None, None, None, patches=4, patches_used=0, variant=CLEAN.variant, weights_sha256=CLEAN.sha256
+        None, None, None, patches=4, patches_used=0, variant=CLEAN.variant, weights_sha256=CLEAN.sha256, stop=Stop.ALL
     )
 
 

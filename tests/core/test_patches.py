@@ -11,11 +11,14 @@ from q1net_core.patches import (
     BORDER,
     PATCH,
     block_starts,
+    cut_patches,
     cut_windows,
+    first_blocks,
     sample_blocks,
     sample_patches,
     side_of,
     spread_evenly,
+    spread_order,
 )
 from q1net_core.records import Status
 
@@ -122,3 +125,28 @@ def test_patch_count_must_be_a_square_within_limits(patches: int) -> None:
 def test_grid_phase_must_be_one_of_eight(phase: int) -> None:
     with pytest.raises(ConfigError, match=f"phase is {phase}"):
         block_starts(100, phase)
+
+
+@given(st.integers(20, 500), st.integers(20, 500), sides, st.tuples(phases, phases))
+def test_spread_order_is_a_permutation(height: int, width: int, side: int, grid: tuple[int, int]) -> None:
+    blocks = sample_blocks(height, width, side * side, grid)
+    assert sorted(spread_order(blocks).tolist()) == list(range(len(blocks)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(512, 768), (2000, 1500), (200, 3000)])
+def test_every_beginning_of_the_order_is_spread_over_the_image(height: int, width: int) -> None:
+    whole = sample_blocks(height, width)
+    for looked in (16, 32, 64, 128):
+        blocks = first_blocks(height, width, looked, 256)
+        assert len(blocks) == len(np.unique(blocks, axis=0)) == looked
+        for axis, length in enumerate((height, width)):
+            quarters = np.bincount(blocks[:, axis] * 4 // length, minlength=4)
+            expected = np.bincount(whole[:, axis] * 4 // length, minlength=4) * looked / len(whole)
+            assert np.abs(quarters - expected).max() <= max(2, 0.2 * looked)
+
+
+def test_patches_are_cut_around_their_blocks() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 120, 3)).astype(np.uint8)
+    blocks = first_blocks(100, 120, 16, 16)
+    for patch, (y, x) in zip(cut_patches(pixels, blocks), blocks, strict=True):
+        assert np.array_equal(patch, pixels[y - BORDER : y + BLOCK + BORDER, x - BORDER : x + BLOCK + BORDER])

@@ -75,6 +75,7 @@ def test_lists_of_json_are_tuples() -> None:
     ("changes", "message"),
     [
         ({"patches": 17}, "patches per image is 17"),
+        ({"patches": "all"}, "patches per image is 'all'; expected 'auto' or a square number"),
         ({"threshold": 100.0}, r"threshold is 100\.0"),
         ({"threshold": -1.0}, r"threshold is -1\.0"),
         ({"threshold": float("nan")}, "threshold is nan"),

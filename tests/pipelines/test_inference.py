@@ -15,7 +15,16 @@ from q1net_core.errors import WeightsError
 from q1net_core.estimator import PatchModel
 from q1net_core.network.predictor import Predictor
 from q1net_core.network.weights import read_weights
-from q1net_core.records import Float32Array, ImageInfo, ImagePatches, LatticeEstimate, ListedImage, UInt8Array
+from q1net_core.records import (
+    Float32Array,
+    FusionRule,
+    ImageInfo,
+    ImagePatches,
+    LatticeEstimate,
+    ListedImage,
+    Stop,
+    UInt8Array,
+)
 
 SIZES = (1, 16, 256, 100, 300, 9)
 
@@ -64,6 +73,14 @@ def test_batches_are_small_on_cpus_and_large_on_accelerators(handler: Q1NetHandl
     large = Q1NetHandler(handler.weights, handler.sha256, accelerator=True)
     assert large.load_model().largest_call == 256 * ACCELERATOR_IMAGES_PER_BATCH
     assert large.batch_elements_kwargs()["max_batch_size"] == ACCELERATOR_IMAGES_PER_BATCH > IMAGES_PER_BATCH
+
+
+def test_accelerators_compute_in_float32(handler: Q1NetHandler) -> None:
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    Q1NetHandler(handler.weights, handler.sha256, accelerator=True).load_model()
+    assert tf.config.experimental.tensor_float_32_execution_enabled() is False
 
 
 def test_an_empty_batch_gives_nothing(handler: Q1NetHandler, model: PatchModel) -> None:
@@ -117,6 +134,17 @@ def test_on_a_cpu_each_image_is_a_call_whatever_its_batch(
     assert len(recorder.calls) == len(order)
     for number, call in zip(order, recorder.calls, strict=True):
         assert np.array_equal(call, images[number].patches)
+
+
+def test_auto_looks_at_as_many_patches_as_it_takes_but_not_on_an_accelerator(handler: Q1NetHandler) -> None:
+    patches = np.zeros((256, 16, 16, 3), np.uint8)
+    item = ImagePatches(ListedImage("a"), ImageInfo(), LatticeEstimate(quality=1.0), patches)
+    rule = FusionRule("paper", -1.0)
+    for accelerator, looked, stop in ((False, 16, Stop.AGREES), (True, 256, Stop.ALL)):
+        recorder, before = Recorder(), tally().get("patches", 0)
+        (found,) = Q1NetHandler(handler.weights, handler.sha256, accelerator, rule).run_inference([item], recorder)
+        assert (len(found.quality), found.stop) == (looked, stop)
+        assert sum(map(len, recorder.calls)) == tally()["patches"] - before == looked
 
 
 def test_on_an_accelerator_a_batch_is_one_call(handler: Q1NetHandler, images: list[ImagePatches]) -> None:

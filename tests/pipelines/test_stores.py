@@ -35,7 +35,7 @@ def bucket(request: pytest.FixtureRequest) -> str:
 
 def audited(output: str, *arguments: str) -> list[Row]:
     """The rows of an audit by the lattice, by uri, without what depends on the store or the clock."""
-    assert main(["audit", *arguments, "--output", output, "--estimators=lattice", "--workers=2"]) == 0
+    assert main(["audit", *arguments, "--output", output, "--estimators=lattice", "--workers=2", "--verbose"]) == 0
     folders = [name for name in list_names(output) if name.startswith("run_id=")]
     rows = sorted(read_run(f"{output}/{folders[0]}").to_pylist(), key=lambda row: row["uri"])
     return [{name: value for name, value in row.items() if name not in APART} for row in rows]
@@ -98,8 +98,8 @@ def test_credentials_are_in_no_log_row_or_file(
         patch.setenv("AWS_SECRET_ACCESS_KEY", secrets[1])
         with through_faults("s3_server", Faults(unavailable=1, status=403)):
             rows = audited(f"{tmp_path}/runs", f"--manifest={manifest}")
-            assert main(["audit", f"s3://{BUCKET}/photos/", "--output", f"{tmp_path}/runs"]) == 2
-            assert main(["audit", str(PHOTOGRAPHS), "--output", f"s3://{BUCKET}/runs"]) == 2
+            assert main(["audit", f"s3://{BUCKET}/photos/", "--output", f"{tmp_path}/runs", "--verbose"]) == 2
+            assert main(["audit", str(PHOTOGRAPHS), "--output", f"s3://{BUCKET}/runs", "--verbose"]) == 2
     assert {row["status"] for row in rows} <= {"unreadable", "missing"}
     assert len(rows) == 2
     printed = "".join(capfd.readouterr())

@@ -43,6 +43,8 @@ FACTORS = (0.5, 0.9, 1.0, 1.1, 2.0)
 # Module and name of each threshold.
 THRESHOLDS: tuple[tuple[ModuleType, str], ...] = (
     (grid, "WINDOWS"),
+    (grid, "FIRST_WINDOWS"),
+    (grid, "SURE"),
     (grid, "ZERO"),
     (blocks, "BLOCKS"),
     (blocks, "SPARSE_ACTIVITY"),
@@ -73,6 +75,8 @@ THRESHOLDS: tuple[tuple[ModuleType, str], ...] = (
     (plain, "GRIDS"),
     (plain, "MIN_GAIN"),
     (plain, "MIN_SHARE"),
+    (plain, "FINE_GAIN"),
+    (plain, "SURE_GAIN"),
     (plain, "FINEST"),
     (plain, "TIE_SPAN"),
     (reproduction, "ENOUGH_BLOCKS"),
@@ -244,10 +248,12 @@ def moved(module: ModuleType, name: str, factor: float) -> Iterator[float]:
     before = getattr(module, name)
     value = max(1, round(before * factor)) if isinstance(before, int) else before * factor
     setattr(module, name, value)
+    double_compression.reach_multiples.cache_clear()
     try:
         yield value
     finally:
         setattr(module, name, before)
+        double_compression.reach_multiples.cache_clear()
 
 
 def name_of(module: ModuleType, name: str) -> str:

@@ -13,7 +13,7 @@ from q1net_core.estimator import choose_grid, load_network
 from q1net_core.images.decode import decode
 from q1net_core.network.weights import packaged_variants, read_weights
 from q1net_core.overlay import PatchView, draw_overlay
-from q1net_core.patches import sample_blocks, sample_patches
+from q1net_core.patches import cut_patches, first_blocks
 from q1net_core.records import ListedImage
 from q1net_core.sampling import PATCHES
 from q1net_core.settings import EstimatorSettings, PinnedWeights
@@ -46,8 +46,9 @@ def draw_picture(row: Row, settings: EstimatorSettings) -> bytes | None:
     weights = find_network(row["variant"], settings) if row["patches"] else None
     if weights is not None and weights.input == PATCHES:
         grid = choose_grid(None if row["grid_x"] is None else (row["grid_x"], row["grid_y"]), height, width)
-        quality, confidence = load_network(weights).predict(sample_patches(pixels, row["patches"], grid))
-        blocks = np.rint(sample_blocks(height, width, row["patches"], grid) * scale).astype(np.intp)
+        found = first_blocks(height, width, row["patches"], settings.most_patches, grid)
+        quality, confidence = load_network(weights).predict(cut_patches(pixels, found))
+        blocks = np.rint(found * scale).astype(np.intp)
         view = PatchView(quality, confidence, weights.rule.threshold, row["q1net_quality"])
         drawn = draw_overlay(drawn, blocks, view, least_width=1)
     buffer = BytesIO()

@@ -68,7 +68,7 @@ def sample_on_grid(
         yield from sample_as_audit(truth, encoded, settings, kind)
     else:
         image, content = encoded
-        patches = sample(decode(content).pixels, kind, settings.patches, truth.grid or (0, 0))
+        patches = sample(decode(content).pixels, kind, settings.most_patches, truth.grid or (0, 0))
         yield truth, ImagePatches(image, ImageInfo(), LatticeEstimate(), patches)
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from pictures import ORIGINALS, compress, load_original, make_picture
 
 from q1net_core.arrays import UInt8Array
+from q1net_core.lattice import grid as grid_module
 from q1net_core.lattice.blocks import Grid, measure_activity
-from q1net_core.lattice.grid import find_grid
+from q1net_core.lattice.grid import SURE, WINDOWS, find_grid
 
 
 def told(grid: Grid) -> tuple[int, int, float]:
@@ -50,6 +51,19 @@ def test_the_phase_of_any_crop_is_where_its_blocks_begin(data: st.DataObject) ->
 )
 def test_where_nothing_can_be_seen_the_grid_begins_at_the_first_pixel(pixels: UInt8Array) -> None:
     assert told(find_grid(pixels)) == (0, 0, 0.0)
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (5, 2)])
+def test_a_quarter_of_the_windows_tells_the_same_grid_as_all(monkeypatch: pytest.MonkeyPatch, x: int, y: int) -> None:
+    for quality in (40, 75, 92):
+        pixels = compress(load_original("messenger/houses.jpg"), quality)[(8 - y) % 8 :, (8 - x) % 8 :]
+        quick = find_grid(pixels)
+        assert quick.prominence >= SURE
+        with monkeypatch.context() as patch:
+            patch.setattr(grid_module, "FIRST_WINDOWS", WINDOWS)
+            slow = find_grid(pixels)
+        assert (quick.x, quick.y, quick.windows) == (slow.x, slow.y, slow.windows) == (x, y, WINDOWS)
+        assert np.array_equal(quick.activity, slow.activity)
 
 
 def test_without_compression_no_phase_stands_out() -> None:

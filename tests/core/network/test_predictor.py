@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,65 @@ def test_an_accelerators_calls_hold_many_images(weights_uri: str, patches: UInt8
     assert large.largest_call == 64 * 256
     expected = Predictor(read_weights(weights_uri)).predict(patches[:40])
     np.testing.assert_allclose(large.predict(patches[:40]), expected, rtol=0, atol=TOLERANCE)
+
+
+class ResourceExhaustedError(Exception):
+    """As TensorFlow's."""
+
+
+@pytest.mark.parametrize(
+    "error", [ResourceExhaustedError("OOM when allocating"), RuntimeError("RESOURCE_EXHAUSTED: Out of memory")]
+)
+def test_calls_too_large_for_the_devices_memory_are_halved_for_good(
+    error: Exception, weights_uri: str, patches: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Predictor(read_weights(weights_uri), images_per_call=4)
+    expected = np.stack(net.predict(patches))
+    compiled, sizes = net._call, []
+
+    def call(samples: UInt8Array) -> object:
+        sizes.append(len(samples))
+        if len(samples) > 200:
+            raise error
+        return compiled(samples)
+
+    monkeypatch.setattr(net, "_call", call)
+    np.testing.assert_allclose(np.stack(net.predict(patches)), expected, rtol=0, atol=TOLERANCE)
+    assert sizes == [640, 512, 256, 128, 128, 128, 128, 88]
+    sizes.clear()
+    net.predict(patches[:150])
+    assert (sizes, net.largest_call) == ([128, 24], 128)
+
+
+def test_other_errors_and_a_device_without_any_memory_stop(
+    weights_uri: str, patches: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Predictor(read_weights(weights_uri))
+    calls: list[int] = []
+
+    def fail(error: Exception) -> Callable[[UInt8Array], object]:
+        def call(samples: UInt8Array) -> object:
+            calls.append(len(samples))
+            raise error
+
+        return call
+
+    monkeypatch.setattr(net, "_call", fail(ValueError("shapes differ")))
+    with pytest.raises(ValueError, match="shapes differ"):
+        net.predict(patches)
+    assert calls == [256]
+    monkeypatch.setattr(net, "_call", fail(ResourceExhaustedError("OOM")))
+    with pytest.raises(ResourceExhaustedError):
+        net.predict(patches)
+    assert calls[-1] == 1
+
+
+def test_samples_travel_to_the_device_as_bytes(weights_uri: str) -> None:
+    model = load_model(read_weights(weights_uri))
+    call = predictor.compile_keras(model)
+    (signature,) = call.input_signature
+    assert signature.dtype == "uint8"
+    assert isinstance(model.layers[1], keras.layers.Rescaling)
 
 
 def test_threads_predict_at_once_and_agree(net: Predictor, patches: UInt8Array) -> None:

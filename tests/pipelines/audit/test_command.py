@@ -36,7 +36,7 @@ from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.estimator import estimate_image
 from q1net_core.network.predictor import Predictor
 from q1net_core.network.weights import read_weights
-from q1net_core.settings import CLEAN_WEIGHTS, ROBUST_WEIGHTS, EstimatorSettings
+from q1net_core.settings import AUTO, CLEAN_WEIGHTS, ROBUST_WEIGHTS, EstimatorSettings
 
 PHOTOGRAPHS = Path(__file__).parents[2] / "photographs"
 ONE_THREAD = ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
@@ -250,11 +250,14 @@ def test_the_pipeline_equals_the_plain_computation(
 # Which weights judge --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("flags", "cascade"), [(ONE_THREAD, False), (TWO_THREADS, True)])
+@pytest.mark.parametrize(
+    ("flags", "cascade", "patches"), [(ONE_THREAD, False, 16), (TWO_THREADS, True, 16), (TWO_THREADS, False, AUTO)]
+)
 def test_the_pipeline_asks_the_network_that_the_lattice_chooses(
-    flags: list[str], cascade: bool, tmp_path: Path, audited: AuditConfig
+    flags: list[str], cascade: bool, patches: int | str, tmp_path: Path, audited: AuditConfig
 ) -> None:
-    config = replace(change(audited, weights=None, cascade=cascade), output=str(tmp_path), inputs=(str(PHOTOGRAPHS),))
+    config = change(audited, weights=None, cascade=cascade, patches=patches)
+    config = replace(config, output=str(tmp_path), inputs=(str(PHOTOGRAPHS),))
     rows = execute(config, start_run(config, audit_of(config)), flags)
     weights = audit_of(config).weights
     records = [estimate_image(image, config.settings, weights) for image in list_images(config)]
@@ -265,6 +268,9 @@ def test_the_pipeline_asks_the_network_that_the_lattice_chooses(
         expected = ROBUST_WEIGHTS if not accepted else None if cascade else CLEAN_WEIGHTS
         assert (row["variant"], row["weights_sha256"]) == (expected, expected and read_weights(expected).sha256)
     assert {row["variant"] for row in rows} == {ROBUST_WEIGHTS, None if cascade else CLEAN_WEIGHTS}
+    early = [row["patches"] for row in rows if row["patches_stop"] == "agrees"]
+    assert (patches == AUTO) == bool(early)
+    assert all(row["patches"] in (*early, 256 if patches == AUTO else 16, 0) for row in rows)
     run = json.loads((run_folders(tmp_path)[0] / "_run.json").read_text())
     assert [used["source"] for used in run["weights"]] == list(config.settings.all_weights)
 
@@ -273,7 +279,8 @@ def test_the_pipeline_asks_the_network_that_the_lattice_chooses(
 
 OF_THE_LATTICE = {name for name in AUDIT_SCHEMA.names if name.startswith(("lattice_", "grid_"))}
 OF_Q1NET = {
-    "q1net_quality", "q1net_confidence", "q1net_spread", "patches", "patches_used", "variant", "weights_sha256",
+    "q1net_quality", "q1net_confidence", "q1net_spread", "patches", "patches_used", "patches_stop",
+    "variant", "weights_sha256",
 }  # fmt: skip
 
 
@@ -600,10 +607,10 @@ def test_the_output_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_flags_of_beam_go_to_beam_with_their_values() -> None:
-    config, options = parse(["a", "--project", "p", "b", "--output", "o", "--runner=DataflowRunner"])
+    config, options = parse(["a", "--project", "my-project", "b", "--output", "o", "--runner=PortableRunner"])
     assert (config.inputs, config.output) == (("a", "b"), "o")
-    assert options.view_as(StandardOptions).runner == "DataflowRunner"
-    assert options.view_as(GoogleCloudOptions).project == "p"
+    assert options.view_as(StandardOptions).runner == "PortableRunner"
+    assert options.view_as(GoogleCloudOptions).project == "my-project"
 
 
 def test_a_failing_job_commits_nothing(
@@ -724,7 +731,7 @@ def hinted(components: Any) -> set[str]:
     for transform in components.transforms.values():
         hints = components.environments[transform.environment_id].resource_hints if transform.environment_id else {}
         if any("accelerator" in hint for hint in hints):
-            assert list(hints.values()) == [ACCELERATOR.encode()]
+            assert sorted(hints.values()) == [b"12000000000", ACCELERATOR.encode()]
             names.add(transform.unique_name)
     return names
 
@@ -743,7 +750,8 @@ def test_only_inference_asks_for_the_accelerator(redistribute: bool, weights_uri
     assert any("RedistributePatches" in name for name in producers) == redistribute
     reshuffles = [t for t in components.transforms.values() if t.spec.urn == "beam:transform:reshuffle:v1"]
     assert any("RedistributePatches" in t.unique_name for t in reshuffles) == redistribute
-    assert any(t.unique_name.startswith("Inputs/Spread") for t in reshuffles)
+    grouped = [t for t in components.transforms.values() if t.spec.urn == "beam:transform:group_by_key:v1"]
+    assert any(t.unique_name.startswith("Inputs/Spread") for t in grouped)
 
 
 def test_each_network_has_its_own_step_and_all_of_them_the_accelerator() -> None:

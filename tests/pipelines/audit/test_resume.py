@@ -75,6 +75,12 @@ def test_names_that_look_alike_in_print_are_judged_again() -> None:
     assert (judged, len(kept)) == ([not_text, literal], 0)
 
 
+def test_a_signed_url_is_the_same_image_with_its_next_signature() -> None:
+    before, now = (ListedImage(f"https://h/a.jpg?X-Signature={signature}") for signature in ("abc", "def"))
+    judged, kept = split_done([now], [table(done(before))])
+    assert (judged, len(kept)) == ([], 1)
+
+
 @given(st.sets(st.integers(0, 30)), st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=3))
 def test_every_input_is_judged_or_carried_exactly_once(listed: set[int], earlier: list[list[int]]) -> None:
     images = [ListedImage(f"{number}.jpg") for number in sorted(listed)]

@@ -9,7 +9,7 @@ from pipelines.audit.table import AUDIT_SCHEMA, Row, to_row
 from q1net_core import __version__
 from q1net_core.errors import ImageError
 from q1net_core.estimator import finish
-from q1net_core.records import Estimate, ImageInfo, JpegHeader, LatticeEstimate, ListedImage, Status
+from q1net_core.records import Estimate, ImageInfo, JpegHeader, LatticeEstimate, ListedImage, Status, Stop
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 # What users read in the documentation.
@@ -23,7 +23,7 @@ COLUMNS = {
     "lattice_level": pa.int32(), "lattice_ties": pa.list_(pa.int32()), "lattice_last_quality": pa.float32(),
     "lattice_steps": pa.list_(pa.int32()), "grid_x": pa.int8(), "grid_y": pa.int8(),
     "q1net_quality": pa.float32(), "q1net_confidence": pa.float32(), "q1net_spread": pa.float32(),
-    "patches": pa.int32(), "patches_used": pa.int32(),
+    "patches": pa.int32(), "patches_used": pa.int32(), "patches_stop": pa.string(),
     "quality": pa.float32(), "quality_low": pa.float32(), "quality_high": pa.float32(),
     "quality_source": pa.string(), "verdict": pa.string(),
     "variant": pa.string(), "weights_sha256": pa.string(), "q1net_version": pa.string(), "schema_version": pa.int32(),
@@ -55,7 +55,7 @@ def test_the_schema_is_the_documented_one() -> None:
 def test_an_estimated_image_fills_its_columns() -> None:
     image = ListedImage("s3://b/a.jpg", 1234, "etag", MODIFIED, "cats")
     info = ImageInfo(640, 480, "JPEG", "RGB", HEADER)
-    network = Estimate(39.5, 98.0, 2.5, 256, 200, 37.0, 42.0, "q1net-k8", "abc")
+    network = Estimate(39.5, 98.0, 2.5, 256, 200, 37.0, 42.0, "q1net-k8", "abc", Stop.ALL)
     record = finish(image, info, LATTICE, network)
     before = datetime.now(UTC)
     row = to_row(record)
@@ -69,9 +69,9 @@ def test_an_estimated_image_fills_its_columns() -> None:
         "lattice_quality": 40.0, "lattice_margin": 12.5, "lattice_match": "exact", "lattice_level": 40,
         "lattice_ties": [41], "lattice_last_quality": 95.0, "grid_x": 5, "grid_y": 3,
         "q1net_quality": 39.5, "q1net_confidence": 98.0, "q1net_spread": 2.5, "patches": 256, "patches_used": 200,
-        "quality": 40.0, "quality_low": 40.0, "quality_high": 41.0, "quality_source": "lattice",
+        "patches_stop": "all", "quality": 40.0, "quality_low": 40.0, "quality_high": 41.0, "quality_source": "lattice",
         "verdict": "recompressed",
-        "variant": "q1net-k8", "weights_sha256": "abc", "q1net_version": __version__, "schema_version": 3,
+        "variant": "q1net-k8", "weights_sha256": "abc", "q1net_version": __version__, "schema_version": 4,
     }  # fmt: skip
     assert list(to_row(record)) == list(COLUMNS)
 
