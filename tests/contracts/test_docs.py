@@ -204,9 +204,8 @@ def test_the_columns_of_boost_are_documented_in_order_with_their_types() -> None
     assert documented == [(field.name, str(field.type)) for field in BOOST_SCHEMA]
 
 
-def test_variants_are_documented_with_their_parameters() -> None:
-    documented = {name: int(cells[1].replace(",", "")) for name, cells in table_in("networks", "variant").items()}
-    assert documented == {name: variant.architecture.build().count_params() for name, variant in VARIANTS.items()}
+def test_variants_are_documented() -> None:
+    assert set(table_in("networks", "variant")) == set(VARIANTS)
 
 
 def test_presets_are_documented() -> None:
