@@ -191,7 +191,7 @@ def ensure_writable(uri_dir: str) -> None:
 
 def printable_uri(uri: str) -> str:
     r"""Turn a uri into valid UTF-8 without secrets: a byte that was not text shows as ``\xe9``, a token as ``***``."""
-    shown = SECRETS.sub(lambda found: f"{found['name']}=***" if found["name"] else "***@", uri) if "://" in uri else uri
+    shown = _without_secrets(uri) if "://" in uri else uri
     escaped = re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", shown)
     return escaped.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -219,8 +219,13 @@ def is_local(fs: Any) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """The kind of an error and what it says, in one line, without secrets."""
-    told = " ".join(str(error).split())
+    # Clients of stores may name a part of a URL.
+    told = _without_secrets(" ".join(str(error).split()))
     return printable_uri(f"{type(error).__name__}: {told}" if told else type(error).__name__)
+
+
+def _without_secrets(text: str) -> str:
+    return SECRETS.sub(lambda found: f"{found['name']}=***" if found["name"] else "***@", text)
 
 
 @cache

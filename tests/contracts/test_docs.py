@@ -11,6 +11,7 @@ import pytest
 
 from pipelines import cli, export, predict, runs
 from pipelines.audit import command as audit
+from pipelines.audit import config as audit_config
 from pipelines.audit.report import command as report
 from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.boost import decode as boost_decode
@@ -41,7 +42,7 @@ README = (ROOT / "README.md").read_text()
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
 ALL = "\n".join([README, *PAGES.values()])
 PARSERS = {
-    "audit": audit.make_parser(),
+    "audit": audit_config.make_parser(),
     **{
         f"boost {name}": module.make_parser()
         for name, module in (
@@ -167,7 +168,7 @@ def test_codecs_are_documented_with_their_levels() -> None:
 
 
 def test_no_flag_is_documented_that_does_not_exist() -> None:
-    services = {"--service_port", "--job_port"}
+    services = {"--service_port", "--job_port", "--yaml_pipeline_file", "--jinja_variables"}
     services |= {"--source_format", "--parquet_enable_list_inference", "--use_legacy_sql", "--replace"}  # of bq
     known = set().union(*map(flags_of, PARSERS.values())) | flags_of(beam_parser()) | services | {"--help", cli.VERBOSE}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z_-]+", ALL)) <= known

@@ -170,3 +170,8 @@ def test_local_files_are_asked_for_once(tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_secrets_of_urls_are_never_shown(uri: str, shown: str) -> None:
     assert storage.printable_uri(uri) == shown
+
+
+def test_secrets_of_parts_of_urls_are_not_shown_in_reasons() -> None:
+    error = ConnectionError("no way to\n/a.jpg?X-Amz-Signature=abc (refused)")
+    assert storage.reason_of(error) == "ConnectionError: no way to /a.jpg?X-Amz-Signature=*** (refused)"

@@ -23,6 +23,7 @@ OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-l
 # What S3 writes with a status.
 ERRORS = {
     503: b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>",
+    401: b"<Error><Code>Unauthorized</Code><Message>No credentials</Message></Error>",
     403: b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
 }
 

@@ -607,10 +607,10 @@ def test_the_output_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_flags_of_beam_go_to_beam_with_their_values() -> None:
-    config, options = parse(["a", "--project", "p", "b", "--output", "o", "--runner=DataflowRunner"])
+    config, options = parse(["a", "--project", "my-project", "b", "--output", "o", "--runner=PortableRunner"])
     assert (config.inputs, config.output) == (("a", "b"), "o")
-    assert options.view_as(StandardOptions).runner == "DataflowRunner"
-    assert options.view_as(GoogleCloudOptions).project == "p"
+    assert options.view_as(StandardOptions).runner == "PortableRunner"
+    assert options.view_as(GoogleCloudOptions).project == "my-project"
 
 
 def test_a_failing_job_commits_nothing(
@@ -731,7 +731,7 @@ def hinted(components: Any) -> set[str]:
     for transform in components.transforms.values():
         hints = components.environments[transform.environment_id].resource_hints if transform.environment_id else {}
         if any("accelerator" in hint for hint in hints):
-            assert list(hints.values()) == [ACCELERATOR.encode()]
+            assert sorted(hints.values()) == [b"12000000000", ACCELERATOR.encode()]
             names.add(transform.unique_name)
     return names
 
@@ -750,7 +750,8 @@ def test_only_inference_asks_for_the_accelerator(redistribute: bool, weights_uri
     assert any("RedistributePatches" in name for name in producers) == redistribute
     reshuffles = [t for t in components.transforms.values() if t.spec.urn == "beam:transform:reshuffle:v1"]
     assert any("RedistributePatches" in t.unique_name for t in reshuffles) == redistribute
-    assert any(t.unique_name.startswith("Inputs/Spread") for t in reshuffles)
+    grouped = [t for t in components.transforms.values() if t.spec.urn == "beam:transform:group_by_key:v1"]
+    assert any(t.unique_name.startswith("Inputs/Spread") for t in grouped)
 
 
 def test_each_network_has_its_own_step_and_all_of_them_the_accelerator() -> None:

@@ -10,7 +10,8 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, 
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import translations
 
-from pipelines.audit.command import Run, build, make_parser, make_transform, parse, run
+from pipelines.audit.command import Run, build, make_transform, run
+from pipelines.audit.config import make_parser, parse
 from pipelines.runtime import dataflow
 from pipelines.runtime.dataflow import (
     ACCELERATORS,
@@ -251,6 +252,8 @@ def test_a_dry_run_is_for_dataflow_and_for_one_pipeline(capsys: pytest.CaptureFi
     assert "--dry-run is for --runner=DataflowRunner" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="q1net shards has no --dry_run"):
         parse_flags(shards.make_parser(), ["--images=a", "--output=b", *PACKAGED, "--dry_run=True"])
+    with pytest.raises(ConfigError, match="q1net shards has no --template_location"):
+        parse_flags(shards.make_parser(), ["--images=a", "--output=b", *PACKAGED, "--template_location=gs://b/t"])
     _, options = parse_flags(make_parser(), [*AUDIT, *PACKAGED, "--dry_run"])
     assert options.get_all_options()["dry_run"] is True
 
