@@ -130,7 +130,7 @@ def tell(way: str, name: str, workers: int, folder: str, label: str, pillow: flo
     spent: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     ratio = spent["ms"] / (pillow or spent["ms"])
     print(
-        f"{label:<50}{spent['ms']:>9.1f}{ratio:>8.2f}{spent['rate']:>10.1f}{spent['start']:>9.1f}{spent['megabytes']:>9.0f}",
+        f"{label:<42}{spent['ms']:>9.1f}{ratio:>8.2f}{spent['rate']:>10.1f}{spent['start']:>9.1f}{spent['megabytes']:>9.0f}",
         flush=True,
     )
     return spent
@@ -143,15 +143,15 @@ def main(photographs: list[Path], corpora: list[str]) -> None:
     for corpus in corpora:
         size, kind, count = CORPORA[corpus]
         header = ("ms/image", "ratio", "images/s", "start s", "peak MB")
-        print("\n{:<50}{:>9}{:>8}{:>10}{:>9}{:>9}".format(f"{corpus}, {count} files", *header))
+        print("\n{:<42}{:>9}{:>8}{:>10}{:>9}{:>9}".format(f"{corpus}, {count} files", *header))
         with tempfile.TemporaryDirectory() as folder:
             make_corpus(Path(folder), photographs, size, kind, count)
             pillow = tell("pillow", "default", 1, folder, "Pillow's open and load", None)["ms"]
             for name in FLAGS:
                 plain = tell("plain", name, 1, folder, f"plain loop, {name}", pillow)
                 if corpus == "2 MP JPEG":
-                    tell("audit", name, 1, folder, f"q1net audit --workers 1, {name}", pillow)
-                    tell("audit", name, cores, folder, f"q1net audit --workers {cores}, {name}", pillow)
+                    tell("audit", name, 1, folder, f"audit, 1 worker, {name}", pillow)
+                    tell("audit", name, cores, folder, f"audit, {cores} workers, {name}", pillow)
                 if name == "--estimators lattice":
                     lattice = plain["ms"]
         images = ASSUMED_GFLOPS / GFLOP
