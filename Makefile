@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo check test test-all test-prism lint bench bench-lattice bench-shards bench-training bench-training-steps photographs clean
+.PHONY: demo check test test-all test-prism lint bench bench-lattice bench-shards bench-stores bench-training bench-training-steps photographs clean
 
 demo: .venv/.installed
 	$(BIN)/q1net audit tests/photographs --output out/demo --group 'photographs/([^/]+)/'
@@ -37,6 +37,9 @@ bench: .venv/.developing
 
 bench-lattice: .venv/.developing
 	$(BIN)/python benchmarks/lattice.py
+
+bench-stores: .venv/.developing
+	$(BIN)/python benchmarks/stores.py
 
 bench-shards: .venv/.developing
 	$(BIN)/python benchmarks/shards.py

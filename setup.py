@@ -51,8 +51,10 @@ setup(
         "onnx": ["onnx>=1.23,<2", "tf2onnx>=1.17,<2"],
         "train": ["tensorboard>=2.20"],
         "finetune": ["torch>=2.9"],
+        "yaml": ["apache-beam[yaml]>=2.77,<2.78"],
         "video": ["av>=18.1,<19"],
         "dev": [
+            "apache-beam[yaml]>=2.77,<2.78",
             "av>=18.1,<19",
             "constriction>=0.5,<0.6",
             "duckdb>=1.4,<2",
@@ -67,6 +69,7 @@ setup(
             "polars>=1.35,<2",
             "pytest>=8.4",
             "pytest-xdist>=3.8",
+            "python-hcl2>=8.1,<9",
             "ruff>=0.14",
             "s3fs>=2026.1",
             "setuptools>=80",

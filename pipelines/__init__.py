@@ -6,9 +6,11 @@ from typing import Any
 # Imported when first used: Beam takes seconds, which `q1net --help` should not.
 _HOMES = {
     "AuditImages": "pipelines.audit.command",
+    "AuditRows": "pipelines.rows",
     "EstimateImages": "pipelines.transforms",
     "EstimateQuality": "pipelines.transforms",
     "FusePredictions": "pipelines.transforms",
+    "MakeShards": "pipelines.shards.transform",
     "Q1NetHandler": "pipelines.inference",
     "ReadImages": "pipelines.transforms",
     "SamplePatches": "pipelines.transforms",

@@ -4,8 +4,12 @@ Layer: no keras, no beam, no pyarrow.
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from q1net_core.errors import ConfigError
@@ -13,6 +17,8 @@ from q1net_core.records import ListedImage
 from q1net_core.storage import is_local, printable_uri, reason_of, resolve
 from q1net_core.transient import persist
 
+# Folders of a store that are listed side by side.
+FOLDERS_AT_A_TIME = 8
 # fmt: off
 IMAGE_EXTENSIONS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".dib",
@@ -38,70 +44,102 @@ def list_images(pattern: str, extensions: Collection[str] = IMAGE_EXTENSIONS) ->
         ConfigError: the protocol is unknown or lacks its package, or the store refuses to list.
     """
     fs, path = resolve(pattern)
+    prefix = _prefix(fs, pattern, path)
     try:
-        found = _find(fs, path, extensions) if is_local(fs) else persist(_find, fs, path, extensions)
-    except FileNotFoundError:
-        return
+        for info in _find(fs, path, extensions):
+            if info["type"] == "file" and not info["name"].endswith("/"):
+                yield _listed(prefix + info["name"], info)
     except Exception as error:
         raise ConfigError(
             f"cannot list {printable_uri(pattern)}: {reason_of(error)}; expected a place this process may list: "
             "check the path, its permissions and the credentials of the store"
         ) from error
-    prefix = _prefix(fs, pattern, path)
-    images = {}
-    for info in found:
-        if info["type"] == "file" and not info["name"].endswith("/"):
-            image = _listed(prefix + info["name"], info)
-            images[image.uri] = image
-    yield from (images[uri] for uri in sorted(images))
 
 
-def _find(fs: Any, path: str, extensions: Collection[str]) -> list[Mapping[str, Any]]:
+def _find(fs: Any, path: str, extensions: Collection[str]) -> Iterator[Mapping[str, Any]]:
     fs.invalidate_cache()
     has_magic = any(character in path for character in "*?[")
     try:
-        literal = fs.info(path)
+        literal = fs.info(path) if is_local(fs) else persist(fs.info, path)
     except OSError as error:
         # Stores may refuse to look for an object named like the glob, or a name too long, yet list the glob itself.
         if not has_magic:
             if isinstance(error, FileNotFoundError | NotADirectoryError):
-                return []
+                return
             raise
         literal = None
     if literal is None:
-        found = list(fs.glob(path, detail=True).values())
+        glob = fs.glob(path, detail=True) if is_local(fs) else persist(fs.glob, path, detail=True)
+        found: Iterable[Mapping[str, Any]] = sorted(glob.values(), key=itemgetter("name"))
     elif literal["type"] != "directory":
         found = [literal]
     elif is_local(fs):
-        found = list(_search_local(fs, path, extensions))
+        found = _search_local(fs, path, extensions)
     else:
-        found = [info for info in fs.find(path, detail=True).values() if has_extension(info["name"], extensions)]
-    return [_followed(fs, info) for info in found] if is_local(fs) else found
+        found = (info for info in _search_remote(fs, path) if has_extension(info["name"], extensions))
+    yield from (_followed(fs, info) for info in found) if is_local(fs) else found
+
+
+def _search_remote(fs: Any, folder: str) -> Iterator[Mapping[str, Any]]:
+    # Folders of the first level are listed side by side, and a few of them are in memory at a time.
+    own = folder.rstrip("/")
+    entries = [info for info in _gone_is_empty(fs.ls, folder, detail=True) if info["name"].rstrip("/") != own]
+    with ThreadPoolExecutor(FOLDERS_AT_A_TIME) as pool:
+        ahead: deque[Callable[[], Iterable[Mapping[str, Any]]]] = deque()
+        for info in sorted(entries, key=_place):
+            if info["type"] == "directory":
+                ahead.append(pool.submit(_find_below, fs, info["name"]).result)
+            else:
+                ahead.append(partial(tuple, (info,)))
+            if len(ahead) >= FOLDERS_AT_A_TIME:
+                yield from ahead.popleft()()
+        while ahead:
+            yield from ahead.popleft()()
+
+
+def _find_below(fs: Any, folder: str) -> list[Mapping[str, Any]]:
+    found = _gone_is_empty(fs.find, folder, detail=True)
+    # Else clients keep every entry in memory.
+    fs.invalidate_cache()
+    return sorted(found.values() if isinstance(found, dict) else found, key=itemgetter("name"))
+
+
+def _gone_is_empty(function: Callable[..., Any], *arguments: object, **options: object) -> Any:
+    try:
+        return persist(function, *arguments, **options)
+    except FileNotFoundError:
+        return []
+
+
+def _place(info: Mapping[str, Any]) -> str:
+    # By this, folders stand where what is in them belongs in the order of all paths.
+    name = str(info["name"]).rstrip("/")
+    return f"{name}/" if info["type"] == "directory" else name
 
 
 def has_extension(name: str, extensions: Collection[str]) -> bool:
     """Whether a name ends in one of the extensions, in any case; ``.jpg`` alone is a hidden file's name."""
-    stem, extension = os.path.splitext(name.rpartition("/")[2])  # noqa: PTH122
+    stem, extension = os.path.splitext(name.rpartition("/")[2].lower())  # noqa: PTH122
     # Two suffixes, as of .tar.gz, are an extension too.
-    return {extension.lower(), (os.path.splitext(stem)[1] + extension).lower()} & {*extensions} != set()  # noqa: PTH122
+    return extension in extensions or os.path.splitext(stem)[1] + extension in extensions  # noqa: PTH122
 
 
 def _search_local(fs: Any, folder: str, extensions: Collection[str]) -> Iterator[Mapping[str, Any]]:
     # fsspec's own search skips folders it may not read without a word, and their images with them.
-    for base, _, names in os.walk(folder, onerror=_raise_unless_gone):
-        for name in names:
-            if not has_extension(name, extensions):
-                continue
-            path = os.path.join(base, name)  # noqa: PTH118
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        path = os.path.join(folder, name)  # noqa: PTH118
+        if name.endswith("/"):
+            yield from _search_local(fs, path.rstrip("/"), extensions)
+        elif has_extension(name, extensions):
             try:
                 yield fs.info(path)
             except OSError:
                 yield {"name": path, "type": "file"}
-
-
-def _raise_unless_gone(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise error
 
 
 def _followed(fs: Any, info: Mapping[str, Any]) -> Mapping[str, Any]:

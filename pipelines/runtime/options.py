@@ -11,7 +11,6 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     PrismRunnerOptions,
     StandardOptions,
-    TestOptions,
 )
 
 from pipelines.runtime import dataflow
@@ -72,8 +71,10 @@ def parse_flags(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[d
     own = {name: value for name, value in vars(values).items() if name not in beam_names}
     options = PipelineOptions(unknown, **{name: value for name, value in vars(values).items() if name in beam_names})
     choose_engine(options, own.pop("workers", None), [flag for flag in argv if flag.startswith("--direct_")])
-    if options.view_as(TestOptions).dry_run and parser.get_default("dry_run") is None:
-        raise ConfigError(f"{parser.prog} has no --dry_run: its later steps depend on the results of earlier ones")
+    # Only a command of one pipeline offers --dry-run, and only such a one can be a template.
+    asked = [name for name in ("dry_run", "template_location") if options.get_all_options()[name]]
+    if asked and parser.get_default("dry_run") is None:
+        raise ConfigError(f"{parser.prog} has no --{asked[0]}: its later steps depend on the results of earlier ones")
     if unknown and (is_local(options) or any(not argument.startswith("-") for argument in unknown)):
         raise ConfigError(
             f"unknown flags or values: {' '.join(unknown)}; see {parser.prog} --help. Flags for a remote runner that "

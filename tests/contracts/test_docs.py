@@ -168,7 +168,7 @@ def test_codecs_are_documented_with_their_levels() -> None:
 
 
 def test_no_flag_is_documented_that_does_not_exist() -> None:
-    services = {"--service_port", "--job_port"}
+    services = {"--service_port", "--job_port", "--yaml_pipeline_file", "--jinja_variables"}
     services |= {"--source_format", "--parquet_enable_list_inference", "--use_legacy_sql", "--replace"}  # of bq
     known = set().union(*map(flags_of, PARSERS.values())) | flags_of(beam_parser()) | services | {"--help", cli.VERBOSE}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z_-]+", ALL)) <= known

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from q1net_core import transient
+from q1net_core import listing, transient
 from q1net_core.errors import ConfigError, ImageError
 from q1net_core.listing import IMAGE_EXTENSIONS, list_images
 from q1net_core.records import Status
@@ -204,7 +206,7 @@ def test_a_huge_file_is_refused_without_reading_it(tmp_path: Path) -> None:
 
 AS_NOBODY = """
 import os, sys
-from q1net_core import transient
+from q1net_core import listing, transient
 from q1net_core.errors import ConfigError, ImageError
 from q1net_core.listing import list_images
 from q1net_core.storage import ensure_writable, read_bytes
@@ -408,3 +410,38 @@ def test_names_in_a_folder_of_a_bucket(store: str, request: pytest.FixtureReques
         write_bytes(f"{base}/{name}", b"x")
     assert list_names(base) == ["file", "run_id=1", "run_id=2"]
     assert list_names(f"{base}/gone") == []
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["a", "a.jpg", "a-b", "a b.png", "b", "é"]), min_size=1, max_size=3), max_size=9)
+)
+def test_folders_are_listed_in_the_order_of_their_paths(paths: list[list[str]]) -> None:
+    base = f"memory://order/{uuid.uuid4().hex}"
+    with tempfile.TemporaryDirectory() as local:
+        for parts in paths:
+            name = "/".join(f"{part}.d" for part in parts[:-1]) + f"/{parts[-1]}.jpg"
+            write_bytes(join(base, name), b"x")
+            write_bytes(join(local, name), b"x")
+        for folder in (base, local):
+            found = [uri.removeprefix(folder) for uri in uris(folder)]
+            names = {"/".join(["", *(f"{part}.d" for part in parts[:-1]), f"{parts[-1]}.jpg"]) for parts in paths}
+            assert found == sorted(names)
+
+
+def test_a_remote_folder_is_listed_a_few_folders_at_a_time() -> None:
+    base = f"memory://many/{uuid.uuid4().hex}"
+    for number in range(30):
+        write_bytes(f"{base}/{number:02d}/a.jpg", b"x")
+    kind, asked = fsspec.get_filesystem_class("memory"), []
+    original = kind.find
+
+    def find(self: object, path: str, **options: object) -> object:
+        asked.append(path)
+        return original(self, path, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "find", find)
+        listed = list_images(base)
+        next(listed)
+        assert len(asked) <= listing.FOLDERS_AT_A_TIME
+        assert len(list(listed)) == 29

@@ -116,7 +116,7 @@ def test_a_base_stream_of_another_size_is_corrupt(boosted: Boosted) -> None:
     assert caught.value.status is Status.CORRUPT
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_mutated_files_are_pictures_or_image_errors(data: st.DataObject) -> None:
     """Base streams and indices changed at random, with checksums that fit."""

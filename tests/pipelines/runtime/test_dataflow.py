@@ -252,6 +252,8 @@ def test_a_dry_run_is_for_dataflow_and_for_one_pipeline(capsys: pytest.CaptureFi
     assert "--dry-run is for --runner=DataflowRunner" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="q1net shards has no --dry_run"):
         parse_flags(shards.make_parser(), ["--images=a", "--output=b", *PACKAGED, "--dry_run=True"])
+    with pytest.raises(ConfigError, match="q1net shards has no --template_location"):
+        parse_flags(shards.make_parser(), ["--images=a", "--output=b", *PACKAGED, "--template_location=gs://b/t"])
     _, options = parse_flags(make_parser(), [*AUDIT, *PACKAGED, "--dry_run"])
     assert options.get_all_options()["dry_run"] is True
 

@@ -1,0 +1,22 @@
+# Not built where it was written: no container engine runs there. tests/deploy/test_images.py checks what can be read.
+#
+# A worker without accelerator: Python, the pinned closure, q1net, and Beam's boot program. Build from the repository's
+# root: docker build --file deploy/images/cpu-worker.Dockerfile .
+FROM apache/beam_python3.11_sdk:2.77.0 AS beam
+
+FROM python:3.11-slim-bookworm
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+COPY --from=beam /opt/apache/beam /opt/apache/beam
+
+WORKDIR /opt/q1net
+COPY deploy/requirements/cpu-worker.txt requirements.txt
+RUN pip install --require-hashes --no-deps --requirement requirements.txt
+
+COPY setup.py pyproject.toml README.md LICENSE NOTICE ./
+COPY q1net_core q1net_core
+COPY pipelines pipelines
+COPY training training
+# The build fails where the closure has a gap or a run could not start.
+RUN pip install --no-deps --no-build-isolation . && pip check && q1net doctor
+
+ENTRYPOINT ["/opt/apache/beam/boot"]
