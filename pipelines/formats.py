@@ -15,6 +15,13 @@ from q1net_core.arrays import Float32Array, UInt8Array
 Predict = Callable[[UInt8Array], Float32Array]
 
 
+def signature_of(model: Any) -> list[Any]:
+    """The model's inputs as they are; Keras's own signature forgets a fixed batch."""
+    import keras
+
+    return [keras.InputSpec(dtype=source.dtype, shape=source.shape, name=source.name) for source in model.inputs]
+
+
 def convert_tflite(model: Any, path: Path) -> None:
     """A Keras model -> a TFLite file of float32 operations."""
     import tensorflow as tf
@@ -45,7 +52,7 @@ def load_tflite(path: Path) -> Predict:
 
 def convert_savedmodel(model: Any, path: Path) -> None:
     """A Keras model -> a SavedModel folder with the signature ``serving_default``."""
-    model.export(path, format="tf_saved_model", verbose=False)
+    model.export(path, format="tf_saved_model", verbose=False, input_signature=signature_of(model))
 
 
 def load_savedmodel(path: Path) -> Predict:
@@ -66,7 +73,7 @@ def load_savedmodel(path: Path) -> Predict:
 
 def convert_onnx(model: Any, path: Path) -> None:
     """A Keras model -> an ONNX file."""
-    model.export(path, format="onnx", verbose=False)
+    model.export(path, format="onnx", verbose=False, input_signature=signature_of(model))
 
 
 def load_onnx(path: Path) -> Predict:

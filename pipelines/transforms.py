@@ -19,12 +19,14 @@ from pipelines.inputs.archives import read_input
 from pipelines.runtime import counters
 from pipelines.runtime.allocator import keep_freed_memory
 from pipelines.runtime.dataflow import inference_hints
+from pipelines.runtime.logs import log_event
 from q1net_core import estimator
 from q1net_core.estimator import kinds_of
 from q1net_core.images.decode import Limits
 from q1net_core.records import ImagePatches, ImageRecord, ListedImage, PatchPredictions, Status
 from q1net_core.sampling import InputKind
 from q1net_core.settings import AUTO, EstimatorSettings, PinnedWeights
+from q1net_core.storage import printable_uri
 
 FINISHED = "finished"
 # Object stores answer in tens of milliseconds whatever the size: a few reads at a time keep a core busy.
@@ -42,7 +44,12 @@ def as_listed(image: str | ListedImage) -> ListedImage:
 def count_row(record: ImageRecord) -> ImageRecord:
     """Count a finished image where it finishes: after the Flatten, progress would show only at the end."""
     counters.inc("rows")
-    counters.inc("rows_ok" if record.status is Status.OK else "rows_failed")
+    counters.inc(f"rows_{record.status.value}")
+    if record.status is not Status.OK:
+        counters.inc("rows_failed")
+        log_event("image failed", record.status.value, uri=printable_uri(record.image.uri), error=record.error)
+    if record.network:
+        counters.inc("patches_used", record.network.patches_used)
     return record
 
 
@@ -118,7 +125,7 @@ class SamplePatches(beam.PTransform):
 def sample(encoded: Encoded, settings: EstimatorSettings, kinds: Mapping[str, InputKind]) -> Iterator[Any]:
     """What the network sees of one image, or its finished record."""
     with counters.timed("sample_usec"):
-        sampled = estimator.sample_image(*encoded, settings, kinds)
+        sampled = estimator.sample_image(*encoded, settings, kinds, counters.timed)
     yield TaggedOutput(FINISHED, count_row(sampled)) if isinstance(sampled, ImageRecord) else sampled
 
 

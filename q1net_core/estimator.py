@@ -6,6 +6,7 @@ The steps are read -> sample -> predict -> fuse. A step that fails for an image 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
 from typing import Protocol
@@ -42,6 +43,12 @@ from q1net_core.verdict import choose_answer, judge
 
 # The bytes of a listed image, at most so many, or ImageError.
 Reader = Callable[[ListedImage, int], bytes]
+Timed = Callable[[str], AbstractContextManager[None]]
+
+
+def untimed(_: str) -> AbstractContextManager[None]:
+    """Where nobody wants to know how long a step takes."""
+    return nullcontext()
 
 
 class PatchModel(Protocol):
@@ -87,12 +94,16 @@ def read_image(image: ListedImage, limits: Limits, read: Reader = read_file) -> 
 
 
 def sample_image(
-    image: ListedImage, encoded: bytes, settings: EstimatorSettings, kinds: Mapping[str, InputKind] = {}
+    image: ListedImage,
+    encoded: bytes,
+    settings: EstimatorSettings,
+    kinds: Mapping[str, InputKind] = {},
+    timed: Timed = untimed,
 ) -> ImagePatches | ImageRecord:
     """Decode, try the lattice, cut what the network sees, on the grid it found; pixels never leave this function.
 
-    ``kinds`` are those of the networks' inputs, by their weights; PATCHES for those left out. Returns the finished
-    record where no network is wanted.
+    ``kinds`` are those of the networks' inputs, by their weights; PATCHES for those left out. ``timed`` is entered for
+    ``decode_usec`` and ``lattice_usec``. Returns the finished record where no network is wanted.
     """
     if image.size_bytes is None:
         image = replace(image, size_bytes=len(encoded))
@@ -100,7 +111,8 @@ def sample_image(
     # All that is known of a JPEG file whose pixels cannot be had.
     info = ImageInfo(header.width, header.height, "JPEG", None, header) if header else ImageInfo()
     try:
-        decoded = decode(encoded, settings.limits)
+        with timed("decode_usec"):
+            decoded = decode(encoded, settings.limits)
         height, width = decoded.pixels.shape[:2]
         info = ImageInfo(width, height, decoded.format, decoded.mode, header)
         # Whatever the lattice finds, and whatever it leads to, the same images are too small.
@@ -110,7 +122,10 @@ def sample_image(
     except ImageError as error:
         return finish(image, info, error=error)
     coded = decoded.pixels if decoded.coded is None else decoded.coded
-    lattice = estimate_lattice(coded) if "lattice" in settings.estimators else LatticeEstimate()
+    lattice = LatticeEstimate()
+    if "lattice" in settings.estimators:
+        with timed("lattice_usec"):
+            lattice = estimate_lattice(coded)
     weights = settings.weights_for(accepted=lattice.quality is not None)
     if weights is None:
         return finish(image, info, lattice)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import apache_beam as beam
@@ -210,11 +210,14 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
         Predictor(own[0])
     run = start_run(config, transform)
     try:
-        run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image", with_keras)
+        build_run = partial(build, config=config, run=run, audit=transform)
+        counted = run_pipeline(build_run, options, "rows", run.images, "image", with_keras)
     except BaseException:
         print(f"{run.uri} is not committed; the same command with --resume keeps what is done", file=sys.stderr)
         raise
     drop_pieces(run.uri)
+    if counted:
+        files.write_json(storage.join(run.uri, "counters.json"), counted)
     return run.uri
 
 

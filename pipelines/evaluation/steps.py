@@ -78,7 +78,7 @@ def sample_as_audit(
     truth: Truth, encoded: Encoded, settings: EstimatorSettings, kind: InputKind
 ) -> Iterator[tuple[Truth, ImagePatches | ImageRecord]]:
     """What an audit samples, which knows nothing of the truth."""
-    yield truth, sample_image(*encoded, settings, dict.fromkeys(settings.all_weights, kind))
+    yield truth, sample_image(*encoded, settings, dict.fromkeys(settings.all_weights, kind), counters.timed)
 
 
 def sample(

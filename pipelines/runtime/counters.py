@@ -1,24 +1,30 @@
-"""Counter names and the two ways to count: inc() and timed(). Local runs show the same counts as a progress bar."""
+"""Counters and distributions, by the same names on every engine; this process's own tally for the progress bar."""
 
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
-from apache_beam.metrics import Metrics
+from apache_beam.metrics import Metrics, MetricsFilter
+from apache_beam.runners.runner import PipelineResult
+
+from q1net_core.records import Status
 
 NAMESPACE = "q1net"
 
-# Every counter this project keeps, with its meaning; the README's table is tested against it.
+# Every counter this project keeps, with its meaning; the table of docs/engines.md is tested against it.
 COUNTERS = {
     "images_listed": "inputs that entered the pipeline",
     "bytes_read": "encoded bytes read from storage",
     "patches": "patches given to the model",
+    "patches_used": "patches that estimates were made of",
     "rows": "finished images, whatever their status, and rows carried over from earlier runs",
     "rows_carried": "rows carried over from earlier runs",
     "rows_ok": "finished images that were decoded and judged",
     "rows_failed": "finished images without pixels: every other status",
+    **{f"rows_{status.value}": f"finished images of status `{status.value}`" for status in Status if status != "ok"},
     "read_usec": "time spent reading, microseconds (reads of one worker overlap)",
     "sample_usec": "time spent decoding, on the lattice and cutting patches, microseconds",
     "predict_usec": "time spent in the model, microseconds",
@@ -26,9 +32,24 @@ COUNTERS = {
     "shard_images": "images looked at for shards, once in each pass",
     "shard_rows": "rows cut for shards",
     "compress_usec": "time spent compressing for shards, microseconds",
+    # Beam's RunInference keeps these itself.
+    "num_inferences": "images given to the model",
+    "failed_batches_counter": "batches that the model failed on: each stops the job",
 }
 
-# Beam shows counts of a running local job to nobody, so this process keeps its own tally for the progress bar.
+# Sum, number, least and greatest of values that come many times.
+DISTRIBUTIONS = {
+    "decode_usec": "decoding one image, microseconds",
+    "lattice_usec": "the lattice of one image, microseconds",
+    # Beam's RunInference keeps these itself.
+    "inference_batch_latency_micro_secs": "one batch in the model, microseconds",
+    "inference_request_batch_size": "images of one batch",
+    "inference_request_batch_byte_size": "bytes of the patches of one batch",
+    "load_model_latency_milli_secs": "loading one model in one process, milliseconds",
+    "model_byte_size": "memory that this process gained while it loaded a model, bytes",
+}
+
+# Beam shows counts of a running local job to nobody.
 _tally: Counter[str] = Counter()
 _lock = Lock()
 
@@ -42,17 +63,62 @@ def inc(name: str, amount: int = 1) -> None:
         _tally[name] += amount
 
 
+def record(name: str, value: int) -> None:
+    """Add a value to a distribution of DISTRIBUTIONS; KeyError for any other name."""
+    if name not in DISTRIBUTIONS:
+        raise KeyError(f"distribution {name!r} is not in DISTRIBUTIONS")
+    Metrics.distribution(NAMESPACE, name).update(value)
+
+
 @contextmanager
 def timed(name: str) -> Iterator[None]:
-    """Add the microseconds spent inside to a counter."""
+    """Add the microseconds spent inside to a counter or a distribution."""
     start = time.perf_counter_ns()
     try:
         yield
     finally:
-        inc(name, (time.perf_counter_ns() - start) // 1000)
+        (record if name in DISTRIBUTIONS else inc)(name, (time.perf_counter_ns() - start) // 1000)
 
 
 def tally() -> dict[str, int]:
     """What this process has counted so far."""
     with _lock:
         return dict(_tally)
+
+
+def read_totals(result: PipelineResult) -> dict[str, Any]:
+    """What a finished job has counted on all its workers, those names that it met, in the order of the tables.
+
+    A counter is a number, a distribution ``{"sum": ..., "count": ..., "min": ..., "max": ...}``.
+    """
+    found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
+    sums: Counter[str] = Counter()
+    for counter in found["counters"]:
+        sums[counter.key.metric.name] += counter.result
+    spreads: dict[str, dict[str, int]] = {}
+    for distribution in found["distributions"]:
+        value = distribution.result
+        if value.count:
+            one = {"sum": value.sum, "count": value.count, "min": value.min, "max": value.max}
+            other = spreads.get(distribution.key.metric.name)
+            spreads[distribution.key.metric.name] = add_spreads(one, other) if other else one
+    totals = dict(sums) | spreads
+    return {name: totals[name] for name in (*COUNTERS, *DISTRIBUTIONS) if name in totals}
+
+
+def add_spreads(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    """A distribution that several steps have each a part of."""
+    return {
+        "sum": one["sum"] + other["sum"],
+        "count": one["count"] + other["count"],
+        "min": min(one["min"], other["min"]),
+        "max": max(one["max"], other["max"]),
+    }
+
+
+def render_totals(totals: dict[str, Any]) -> str:
+    """One line of what a job has counted, times left out."""
+    counts = {
+        name: total for name, total in totals.items() if name in COUNTERS and not name.endswith("_usec") and total
+    }
+    return ", ".join(f"{name} {total:,}" for name, total in counts.items())

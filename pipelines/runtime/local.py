@@ -3,14 +3,17 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
+from pipelines.runtime import counters
 from pipelines.runtime.options import LOCAL_ENGINE, describe_engine, is_local, name_engine
 from pipelines.runtime.progress import show_progress
 from pipelines.runtime.quiet import start_quietly
@@ -61,8 +64,10 @@ def run_pipeline(
     total: int,
     unit: str,
     with_keras: bool = True,
-) -> None:
+) -> dict[str, Any]:
     """Build and run to the end, with progress where it can be seen; raises whatever made the job fail.
+
+    Returns what all workers have counted, see counters.read_totals, and prints it; nothing for a template.
 
     Keras is loaded, quietly, before the progress bar starts, unless nothing in the pipeline needs it.
     """
@@ -77,8 +82,12 @@ def run_pipeline(
         start_quietly()
     pipeline = beam.Pipeline(runner, options=options)
     build(pipeline)
-    if is_local(options):
-        with show_progress(counter, total, unit):
-            pipeline.run().wait_until_finish()
-    else:
-        pipeline.run().wait_until_finish()
+    with show_progress(counter, total, unit) if is_local(options) else nullcontext():
+        result = pipeline.run()
+        result.wait_until_finish()
+    if options.view_as(GoogleCloudOptions).template_location:
+        # Nothing has run: the service starts the job from the template.
+        return {}
+    totals = counters.read_totals(result)
+    print(f"counted: {counters.render_totals(totals)}", file=sys.stderr)
+    return totals

@@ -1,5 +1,6 @@
 """Keep start-up notices of libraries off the screen, where people read results."""
 
+import atexit
 import logging
 import os
 import sys
@@ -84,11 +85,14 @@ def describe_failure(error: BaseException) -> str:
 
 
 def end_process(status: int) -> NoReturn:
-    """End this process at once; its results must be on disk.
+    """End this process at once, after what was registered with atexit; its results must be on disk.
 
     At a normal end, idle daemon threads of Beam and of native libraries meet a dismantled interpreter, and now and then
     one of them aborts the process after its work is done.
     """
+    # Beam ends job servers that it started in such callbacks: they would outlive this process. Python calls them by
+    # this name too.
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -30,7 +30,13 @@ WINDOWS = 256
 GRIDS = 3
 # What a table needs: nats over no table, and the share of blocks that it reproduces.
 MIN_GAIN = 25.0
+# Nats over no table, and over those of other levels, that tables finer than this libjpeg level need: on a wrong grid
+# several come near the pixels.
+FINE = 80
+FINE_GAIN = 60.0
 MIN_SHARE = 0.85
+# Nats over no table from which on no other grid is tried.
+SURE_GAIN = 400.0
 # The finest table, by the libjpeg level nearest to it, that reproduction alone tells: finer ones come near any pixels.
 FINEST = 92
 # Levels between which ties are still an answer.
@@ -82,6 +88,9 @@ def choose_table(found: list[Reproduction]) -> TableFit | None:
     qualities = [table.quality for table in tables]
     if max(qualities) > FINEST or max(qualities) - min(qualities) > TIE_SPAN:
         return None
+    rivals = [one.gain for one in found if abs(known_tables()[one.table].quality - qualities[0]) > TIE_SPAN]
+    if max(qualities) > FINE and found[0].gain - max([0.0, *rivals]) < FINE_GAIN:
+        return None
     # Of tables that make the same pixels, people use libjpeg's, and those of round levels.
     equal = [table for one, table in zip(near, tables, strict=True) if one.gain > found[0].gain - EQUAL]
     table = min(equal, key=lambda table: (table.family != "libjpeg", table.level % 5 != 0))
@@ -92,7 +101,12 @@ def choose_table(found: list[Reproduction]) -> TableFit | None:
 def fit_plain(pixels: UInt8Array, grid: Grid) -> PlainFit:
     """Find the table that reproduces a picture with few busy blocks, on ``grid`` or on a likelier one."""
     grids = [(grid.x, grid.y)] if grid.windows >= SURE_WINDOWS else list_grids(pixels)
-    by_grid = [(find_reproducing_tables(choose_varied_blocks(pixels, x, y)), x, y) for x, y in grids]
+    by_grid = []
+    for x, y in grids:
+        by_grid.append((find_reproducing_tables(choose_varied_blocks(pixels, x, y)), x, y))
+        # Elsewhere no table comes near this.
+        if choose_table(by_grid[-1][0]) is not None and by_grid[-1][0][0].gain >= SURE_GAIN:
+            break
     found, x, y = max(by_grid, key=lambda one: one[0][0].gain if one[0] else -np.inf)
     if (x, y) != (grid.x, grid.y):
         grid = Grid(x, y, 0.0, measure_activity(pixels, x, y))

@@ -26,8 +26,8 @@ MAX_CLIPPED = 16
 # How often clipped pixels are guessed anew from the multiples nearest to the last guess.
 GUESSES = 5
 # How many blocks screen the tables, how many tables are left, and how many are judged at a time, to stay in cache.
-SCREENED_BLOCKS = 40
-SCREENED_TABLES = 20
+SCREENED_BLOCKS = 16
+SCREENED_TABLES = 32
 TABLES_AT_A_TIME = 16
 # Levels of luma beyond half a level by which a decoder's integers and single wrong multiples may be off: for tables
 # without steps of 1, for each root of their number, and at most. A coefficient's multiple of 1 is not known for sure.
@@ -48,14 +48,27 @@ INVERSE_DCT = np.ascontiguousarray(DCT_MATRIX.T)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blocks:
-    """Blocks of luma: ``luma`` float32 [N, 64], less 128; ``known`` bool [N, 64] is false where a pixel is clipped."""
+    """Blocks of luma: ``luma`` float32 [N, 64], less 128; ``known`` bool [N, 64] is false where a pixel is clipped.
+
+    ``coefficients`` float32 [N, 64] are those of the pixels as they are. ``equal`` bool [N, 63] are the frequencies,
+    without the mean, that a block has although its rows or its columns are equal.
+    """
 
     luma: Float32Array
     known: BoolArray
+    coefficients: Float32Array
+    equal: BoolArray
 
-    def first(self, count: int) -> "Blocks":
-        """The first blocks."""
-        return Blocks(self.luma[:count], self.known[:count])
+    def __getitem__(self, chosen: slice | BoolArray) -> "Blocks":
+        """Some of the blocks."""
+        return Blocks(self.luma[chosen], self.known[chosen], self.coefficients[chosen], self.equal[chosen])
+
+
+def measure_blocks(luma: Float32Array, known: BoolArray) -> Blocks:
+    """Blocks of luma [N, 64], less 128, of which the ``known`` pixels are not clipped."""
+    pixels = luma.reshape(-1, BLOCK, BLOCK)
+    rows_equal, columns_equal = ((np.ptp(pixels, axis=axis) == 0).all(axis=1)[:, None] for axis in (1, 2))
+    return Blocks(luma, known, luma @ DCT_MATRIX, (rows_equal & HORIZONTAL) | (columns_equal & VERTICAL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,7 @@ def choose_varied_blocks(pixels: UInt8Array, x: int, y: int) -> Blocks:
     """The blocks on a grid whose luma varies most; last, and only where others are few, those with clipped pixels."""
     varied, clipped = measure_range(pixels, x, y)
     if not varied.any():
-        return Blocks(np.zeros((0, BLOCK * BLOCK), np.float32), np.zeros((0, BLOCK * BLOCK), np.bool_))
+        return measure_blocks(np.zeros((0, BLOCK * BLOCK), np.float32), np.zeros((0, BLOCK * BLOCK), np.bool_))
     order = np.argsort(-varied.ravel().astype(np.intp), kind="stable")
     order = order[varied.ravel()[order] > 0]
     whole, part = order[clipped.ravel()[order] == 0], order[clipped.ravel()[order] > 0]
@@ -104,7 +117,7 @@ def choose_varied_blocks(pixels: UInt8Array, x: int, y: int) -> Blocks:
     all_known = known.all(axis=1)[order]
     count = int(all_known.sum())
     chosen = np.concatenate([order[all_known][:BLOCKS], order[~all_known][: max(0, ENOUGH_BLOCKS - count)]])
-    return Blocks(luma[chosen].astype(np.float32) - 128, known[chosen])
+    return measure_blocks(luma[chosen].astype(np.float32) - 128, known[chosen])
 
 
 def guess_clipped(blocks: Blocks, steps: Float32Array) -> Float32Array:
@@ -127,26 +140,29 @@ def log_laplace(magnitudes: Float32Array) -> Float32Array:
     return zero + slope * magnitudes
 
 
-def score_without_table(coefficients: Float32Array, equal: BoolArray) -> Float32Array:
-    """Log-probability of each block, float32 [N], of coefficients [N, 63] that are any integers."""
-    magnitudes = np.abs(coefficients)
+def score_without_table(blocks: Blocks) -> Float32Array:
+    """Log-probability of each block, float32 [N], whose coefficients are any integers."""
+    equal, magnitudes = blocks.equal, np.abs(blocks.coefficients[:, 1:])
     integers = np.where(magnitudes < np.where(equal, EQUAL_ROWS_ZERO, ZERO), np.float32(0), np.rint(magnitudes))
     spread = np.where(equal, np.log(EQUAL_ROWS_SPREAD), np.float32(0))
     total: Float32Array = np.minimum(0, log_laplace(integers) + spread).sum(axis=1)
     return total
 
 
-def score_tables(blocks: Blocks, tables: IntArray) -> tuple[Float32Array, BoolArray]:
-    """Gain in nats of each table in each block, float32 [tables, N], and whether it reproduces it, bool."""
+def score_tables(blocks: Blocks, without: Float32Array, tables: IntArray) -> tuple[Float32Array, BoolArray]:
+    """Gain in nats of each table in each block, float32 [tables, N], and whether it reproduces it, bool.
+
+    Args:
+        without: of score_without_table, float32 [N].
+    """
     steps = all_steps()[tables].astype(np.float32)[:, None]
     finest = (steps[..., 1:] == 1).sum(axis=2)
     slack = np.minimum(SLACK[0] + SLACK[1] * np.sqrt(finest), SLACK[2]).astype(np.float32)
-    clipped = ~blocks.known.all(axis=1)
-    measured = blocks.luma @ DCT_MATRIX
-    coefficients = np.repeat(measured[None], len(tables), axis=0)
+    clipped = np.asarray(~blocks.known.all(axis=1))
+    coefficients = np.broadcast_to(blocks.coefficients, (len(tables), *blocks.coefficients.shape))
     if clipped.any():
-        some = Blocks(blocks.luma[clipped], blocks.known[clipped])
-        coefficients[:, clipped] = guess_clipped(some, steps) @ DCT_MATRIX
+        coefficients = coefficients.copy()
+        coefficients[:, clipped] = guess_clipped(blocks[clipped], steps) @ DCT_MATRIX
     multiples = np.rint(coefficients / steps)
     # What the pixels have beside the decoded ones. The mean follows below; where a step is 1 it is mere rounding.
     rest = (coefficients - multiples * steps) * (steps > 1)
@@ -162,27 +178,25 @@ def score_tables(blocks: Blocks, tables: IntArray) -> tuple[Float32Array, BoolAr
     magnitudes = np.abs(multiples[..., 1:])
     reproduced = (most >= least) & reached & magnitudes.any(axis=2)
 
-    pixels = blocks.luma.reshape(-1, BLOCK, BLOCK)
-    rows_equal, columns_equal = ((np.ptp(pixels, axis=axis) == 0).all(axis=1)[:, None] for axis in (1, 2))
-    equal = (rows_equal & HORIZONTAL) | (columns_equal & VERTICAL)
     logs = log_laplace(magnitudes)
-    if equal.any():
+    if blocks.equal.any():
         # So many multiples lie within the rounding error.
         within = np.log(np.maximum(1, EQUAL_ROWS_SPREAD / steps[..., 1:]))
-        logs = np.where(equal, np.minimum(0, logs + within), logs)
+        logs = np.where(blocks.equal, np.minimum(0, logs + within), logs)
     # Of the means those that differ tell of their step: a mean can be any of so many levels of luma.
-    means = len(np.unique(np.rint(measured[:, 0] / BLOCK))) / max(len(measured), 1)
+    means = len(np.unique(np.rint(blocks.coefficients[:, 0] / BLOCK))) / len(blocks.luma)
     gain = logs.sum(axis=2) + means * np.log(np.maximum(first / BLOCK, 1))
-    gain = np.logaddexp(np.log(1 - OUTLIERS) + gain - score_without_table(measured[:, 1:], equal), np.log(OUTLIERS))
+    gain = np.logaddexp(np.log(1 - OUTLIERS) + gain - without, np.log(OUTLIERS))
     return np.where(reproduced, gain, np.float32(np.log(OUTLIERS))), reproduced
 
 
 def judge_tables(blocks: Blocks, tables: IntArray) -> list[Reproduction]:
     """How well tables reproduce blocks, the greatest gain first; where gains are equal, in the order of the tables."""
     found = []
+    without = score_without_table(blocks)
     for start in range(0, len(tables), TABLES_AT_A_TIME):
         some = tables[start : start + TABLES_AT_A_TIME]
-        gains, reproduced = score_tables(blocks, some)
+        gains, reproduced = score_tables(blocks, without, some)
         found += [
             Reproduction(int(table), float(gain), float(share))
             for table, gain, share in zip(some, gains.sum(axis=1), reproduced.mean(axis=1), strict=True)
@@ -197,5 +211,5 @@ def find_reproducing_tables(blocks: Blocks) -> list[Reproduction]:
     every = np.arange(len(known_tables()))
     if len(blocks.luma) <= SCREENED_BLOCKS:
         return judge_tables(blocks, every)
-    best = judge_tables(blocks.first(SCREENED_BLOCKS), every)[:SCREENED_TABLES]
+    best = judge_tables(blocks[:SCREENED_BLOCKS], every)[:SCREENED_TABLES]
     return judge_tables(blocks, np.array([one.table for one in best]))

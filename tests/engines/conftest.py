@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from comparisons import write_originals
 from corpus import write_corpus
 from rows import Row, plain_rows
 
@@ -15,3 +16,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def expected(corpus: Path) -> list[Row]:
     return plain_rows(corpus)
+
+
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_originals(tmp_path_factory.mktemp("originals"))

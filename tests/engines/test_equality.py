@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from corpus import IMAGES
-from rows import Row, audited_rows, check_rows
+from rows import Row, audited_rows, check_counts, check_rows
 
 from pipelines import inference
 from q1net_core.records import Status
@@ -40,9 +40,12 @@ def test_threads_batches_and_replays_give_the_rows_of_the_plain_loop(
 ) -> None:
     monkeypatch.setattr(inference, "IMAGES_PER_BATCH", images)
     check_rows(audited_rows([corpus], tmp_path, [flags]), expected)
+    if "repeat" not in flags:
+        check_counts(tmp_path, expected)
 
 
 @pytest.mark.slow
 def test_processes_give_the_rows_of_the_plain_loop(corpus: Path, expected: list[Row], tmp_path: Path) -> None:
     flags = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
     check_rows(audited_rows([corpus], tmp_path, flags), expected)
+    check_counts(tmp_path, expected)

@@ -60,10 +60,16 @@ ENGINES = {"job service": job_service} | ({"prism": prism} if PRISM else {})
 
 
 @contextmanager
-def start_engine(name: str, folder: Path) -> Iterator[Engine]:
-    """An engine of ENGINES with a pool of worker processes."""
+def worker_pool(folder: Path) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Flags for a pool that starts a worker process whenever an engine asks for one, and the pool's process."""
     port = free_port()
     command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
-    with running(command, port, folder, worker_environment()) as pool, ENGINES[name](folder) as flags:
-        external = ("--environment_type=EXTERNAL", f"--environment_config=localhost:{port}")
-        yield Engine((*flags, *external), pool.pid)
+    with running(command, port, folder, worker_environment()) as pool:
+        yield ("--environment_type=EXTERNAL", f"--environment_config=localhost:{port}"), pool.pid
+
+
+@contextmanager
+def start_engine(name: str, folder: Path) -> Iterator[Engine]:
+    """An engine of ENGINES with a pool of worker processes."""
+    with worker_pool(folder) as (workers, pool), ENGINES[name](folder) as flags:
+        yield Engine((*flags, *workers), pool)

@@ -12,7 +12,9 @@ import pyarrow as pa
 from pipelines.audit.command import audit, parse
 from pipelines.audit.run import read_run
 from pipelines.audit.table import AUDIT_SCHEMA, to_row
+from pipelines.files import read_json
 from pipelines.inputs import list_inputs
+from pipelines.runtime.counters import DISTRIBUTIONS
 from q1net_core.estimator import estimate_image
 from q1net_core.settings import EstimatorSettings
 
@@ -45,6 +47,21 @@ def check_rows(found: list[Row], expected: list[Row]) -> None:
         if name != "processed_at" and not same(row[name], wanted[name])
     ]
     assert different == []
+
+
+def check_counts(output: Path, expected: list[Row]) -> None:
+    """Fail unless the one run of a folder counted what its rows say, and measured what engines are to measure."""
+    (path,) = output.glob("run_id=*/counters.json")
+    counted = read_json(str(path))
+    statuses = Counter(f"rows_{row['status']}" for row in expected)
+    patches = {name: sum(row[name] or 0 for row in expected) for name in ("patches", "patches_used")}
+    judged = sum(row["variant"] is not None for row in expected)
+    wanted = {"images_listed": len(expected), "rows": len(expected), **statuses, **patches, "num_inferences": judged}
+    assert {name: counted[name] for name in wanted} == wanted
+    assert counted["bytes_read"] > 0
+    assert counted.keys() >= DISTRIBUTIONS.keys()
+    assert counted["lattice_usec"]["count"] == statuses["rows_ok"]
+    assert counted["inference_request_batch_size"]["sum"] == judged
 
 
 def same(value: Any, wanted: Any) -> bool:

@@ -75,6 +75,8 @@ THRESHOLDS: tuple[tuple[ModuleType, str], ...] = (
     (plain, "GRIDS"),
     (plain, "MIN_GAIN"),
     (plain, "MIN_SHARE"),
+    (plain, "FINE_GAIN"),
+    (plain, "SURE_GAIN"),
     (plain, "FINEST"),
     (plain, "TIE_SPAN"),
     (reproduction, "ENOUGH_BLOCKS"),

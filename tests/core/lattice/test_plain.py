@@ -9,7 +9,7 @@ from q1net_core.lattice.blocks import choose_blocks, count_busy
 from q1net_core.lattice.dictionary import known_tables
 from q1net_core.lattice.estimate import BUSY_BLOCKS, estimate_lattice
 from q1net_core.lattice.grid import find_grid
-from q1net_core.lattice.plain import FINEST, MIN_GAIN, MIN_SHARE, choose_table, list_grids
+from q1net_core.lattice.plain import FINE, FINE_GAIN, FINEST, MIN_GAIN, MIN_SHARE, choose_table, list_grids
 from q1net_core.lattice.reproduction import Reproduction
 
 
@@ -81,6 +81,10 @@ def test_a_table_needs_gain_and_share_and_others_far_behind_or_near_in_level() -
     assert choose_table([Reproduction(table, MIN_GAIN - 1, 1.0), sure[1]]) is None
     assert choose_table([Reproduction(table, 90.0, MIN_SHARE - 0.01), sure[1]]) is None
     assert choose_table([sure[0], Reproduction(other, 89.0, 1.0)]) is None
+    fine = index_of("libjpeg", FINE + 1)
+    assert choose_table([Reproduction(fine, FINE_GAIN, 1.0), Reproduction(table, 0.0, 0.5)]) is not None
+    assert choose_table([Reproduction(fine, FINE_GAIN - 1, 1.0), Reproduction(table, 0.0, 0.5)]) is None
+    assert choose_table([Reproduction(fine, FINE_GAIN + 9, 1.0), Reproduction(table, 10.0, 0.5)]) is None
     assert choose_table([Reproduction(index_of("libjpeg", FINEST + 1), 90.0, 1.0), sure[1]]) is None
 
 

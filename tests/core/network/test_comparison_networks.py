@@ -8,6 +8,7 @@ import pytest
 
 from q1net_core.network.variants import VARIANTS, read_maps
 
+DOCUMENT = Path(__file__).parents[3] / "docs" / "networks.md"
 # All parameters, and the trainable ones.
 PARAMETERS = {
     "mobilenet-v2": (2_259_265, 2_225_153),
@@ -22,6 +23,12 @@ PARAMETERS = {
 
 def test_every_network_of_windows_is_counted_here() -> None:
     assert set(PARAMETERS) == {name for name, variant in VARIANTS.items() if variant.input.sampler == "centre crop"}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_documents_have_its_parameters(name: str) -> None:
+    rows = [line.split("|") for line in DOCUMENT.read_text().splitlines() if line.startswith(f"| `{name}` |")]
+    assert [row[3].strip() for row in rows] == [f"{PARAMETERS[name][0]:,}"]
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

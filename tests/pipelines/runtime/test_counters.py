@@ -1,15 +1,46 @@
-"""Counters have documented names, and add up."""
+"""Counters and distributions have documented names, add up, and are told of a finished job."""
 
+import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.runtime import counters
+from pipelines.runtime.local import make_runner
+from q1net_core.records import Status
 
 
-def test_counters_have_documented_names_only() -> None:
+def test_counters_and_distributions_have_documented_names_only() -> None:
     with pytest.raises(KeyError, match="counter 'rowz' is not in COUNTERS"):
         counters.inc("rowz")
-    assert all(counters.COUNTERS.values())
+    with pytest.raises(KeyError, match="distribution 'rows' is not in DISTRIBUTIONS"):
+        counters.record("rows", 1)
+    assert not counters.COUNTERS.keys() & counters.DISTRIBUTIONS.keys()
+    assert {f"rows_{status.value}" for status in Status} <= counters.COUNTERS.keys()
+
+
+def test_time_is_counted_even_where_a_step_fails() -> None:
     before = counters.tally().get("fuse_usec", 0)
     with pytest.raises(ZeroDivisionError), counters.timed("fuse_usec"):
         raise ZeroDivisionError
     assert counters.tally()["fuse_usec"] >= before
+
+
+def count(number: int) -> int:
+    counters.inc("rows", number)
+    counters.record("lattice_usec", 10 * number)
+    with counters.timed("decode_usec"):
+        return number
+
+
+def test_the_totals_of_a_job_add_up_over_its_steps_and_workers() -> None:
+    options = PipelineOptions(["--direct_num_workers=2", "--direct_running_mode=multi_threading"])
+    pipeline = beam.Pipeline(make_runner(options), options=options)
+    pipeline | beam.Create([1, 2, 3]) | beam.Map(count) | "Again" >> beam.Map(count)
+    result = pipeline.run()
+    result.wait_until_finish()
+    totals = counters.read_totals(result)
+    assert list(totals) == ["rows", "decode_usec", "lattice_usec"]
+    assert totals["rows"] == 12
+    assert totals["lattice_usec"] == {"sum": 120, "count": 6, "min": 10, "max": 30}
+    assert totals["decode_usec"]["count"] == 6
+    assert counters.render_totals(totals | {"rows": 1234, "read_usec": 9}) == "rows 1,234"

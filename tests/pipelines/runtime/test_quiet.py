@@ -84,12 +84,15 @@ def test_the_process_ends_with_its_status_and_everything_printed() -> None:
     code = (
         "import atexit, sys\n"
         "from pipelines.runtime.quiet import end_process\n"
-        "atexit.register(print, 'an end that is left out')\n"
+        "class Left:\n"
+        "    def __del__(self): print('an interpreter that is dismantled')\n"
+        "left = Left()\n"
+        "atexit.register(print, ', then the end')\n"
         "sys.stdout.write('kept')\n"
         "end_process(7)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (7, "kept", "")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "kept, then the end\n", "")
 
 
 def test_converters_are_silenced_unless_they_fail(capfd: pytest.CaptureFixture[str]) -> None:

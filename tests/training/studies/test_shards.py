@@ -19,7 +19,7 @@ from training.studies.shards import describe_errors
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     images = tmp_path_factory.mktemp("images")
     for seed in range(12):
-        Image.fromarray(make_picture(seed, 96, 96)).save(images / f"{seed:02d}.png")
+        Image.fromarray(make_picture(seed, 96, 128)).save(images / f"{seed:02d}.png")
     output = str(tmp_path_factory.mktemp("out") / "shards")
     arguments = ["--images", str(images), "--output", output, "--levels", "20,80", "--patches-per-image", "9"]
     assert shards.run(arguments) == 0
