@@ -1,9 +1,10 @@
-"""Images per second of the pipeline and of the plain loop, on the same files in the same run: `make bench`.
+"""CPU time of an audit beside Pillow's decoding of the same files, in one run: `make bench`.
 
-Each way runs in a process of its own and is timed from its first finished image to its last, without the start-up that
-both pay. Compare the ratios: absolute times drift with the machine.
+Each way runs in a process of its own. Its start-up, up to the first row, is told apart from the time of an image,
+from the first row to the last. Compare the ratios: absolute times drift with the machine.
 """
 
+import argparse
 import json
 import os
 import resource
@@ -12,116 +13,166 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-PHOTOGRAPHS = Path(__file__).parents[1] / "tests" / "photographs"
-WIDTH, HEIGHT = 1632, 1224
-IMAGES = 200
-STEPS = ("read", "sample", "predict", "fuse")
-WAYS = {
-    "plain loop, 1 thread": ("plain", 1),
-    "pipeline, 1 worker": ("audit", 1),
-    "pipeline, default": ("audit", 0),
+BUNDLED = Path(__file__).parents[1] / "tests" / "photographs"
+# Name -> width and height, format, number of files.
+CORPORA = {
+    "2 MP JPEG": ((1632, 1224), "jpg", 30),
+    "12 MP JPEG": ((4000, 3000), "jpg", 8),
+    "2 MP PNG": ((1632, 1224), "png", 15),
+    "12 MP PNG": ((4000, 3000), "png", 6),
 }
+LEVELS = (50, 65, 80, 90, 95)
+FLAGS = {
+    "default": [],
+    "--cascade": ["--cascade"],
+    "--estimators lattice": ["--estimators", "lattice"],
+    "--patches 256": ["--patches", "256"],
+}
+# Of one image's 256 patches; and what a large accelerator may do in a second, a tenth of its float32 peak.
+GFLOP, ASSUMED_GFLOPS = 3.9, 6_000
 
 
-def make_corpus(folder: Path) -> None:
-    """Two-megapixel JPEG files at all kinds of levels: bundled photographs, mirrored and laid side by side."""
-    photographs = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(PHOTOGRAPHS.glob("*/*.jpg"))]
-    for number in range(IMAGES):
-        photo = np.roll(photographs[number % len(photographs)], 64 * number, axis=1)
-        wide = np.concatenate([photo, photo[:, ::-1]], axis=1)
-        tall = np.concatenate([wide, wide[::-1]], axis=0)
-        pixels = np.tile(tall, (-(-HEIGHT // tall.shape[0]), -(-WIDTH // tall.shape[1]), 1))[:HEIGHT, :WIDTH]
-        Image.fromarray(pixels).save(folder / f"{number:03d}.jpg", quality=50 + number % 46)
+def make_corpus(folder: Path, photographs: list[Path], size: tuple[int, int], kind: str, count: int) -> None:
+    """Photographs scaled to cover this size and cut to it: JPEG at five levels, or PNG of decoded JPEG."""
+    for number in range(count):
+        photo = Image.open(photographs[number % len(photographs)]).convert("RGB")
+        if photo.height > photo.width:
+            photo = photo.transpose(Image.Transpose.ROTATE_90)
+        scale = max(size[0] / photo.width, size[1] / photo.height)
+        width, height = (round(side * scale) + 1 for side in photo.size)
+        large = photo.resize((width, height), Image.Resampling.LANCZOS)
+        path = folder / f"{number:03d}.jpg"
+        large.crop((0, 0, *size)).save(path, quality=LEVELS[number % len(LEVELS)])
+        if kind == "png":
+            Image.open(path).save(path.with_suffix(".png"), compress_level=1)
+            path.unlink()
 
 
-def run_plain(files: list[str]) -> None:
-    """The reference: q1net_core's estimator in a loop."""
-    from pipelines.runtime import counters
-    from q1net_core.estimator import fuse_predictions, load_network, predict_patches, read_image, sample_image
-    from q1net_core.records import ListedImage
-    from q1net_core.settings import EstimatorSettings
-
-    settings = EstimatorSettings()
-    weights = settings.pin_all(settings.read_weights())
-    networks = {source: load_network(pinned) for source, pinned in weights.items()}
+def run_pillow(files: list[str], row: Callable[[], None]) -> None:
+    """Open and load, what every reader of the files pays."""
     for file in files:
-        image = ListedImage(file)
-        with counters.timed("read_usec"):
-            encoded = read_image(image, settings.limits)
-        with counters.timed("sample_usec"):
-            sampled = sample_image(image, encoded, settings)
-        with counters.timed("predict_usec"):
-            predictions = predict_patches(networks[sampled.weights], [sampled])[0]
-        with counters.timed("fuse_usec"):
-            fuse_predictions(predictions, weights[sampled.weights])
-        counters.inc("rows")
+        Image.open(file).load()
+        row()
 
 
-def run_audit(files: list[str], workers: int) -> None:
+def run_plain(files: list[str], flags: list[str], row: Callable[[], None]) -> None:
+    """The reference: q1net_core's estimator in a loop."""
+    from pipelines.runtime.allocator import keep_freed_memory
+    from pipelines.settings import add_settings, take_settings
+    from q1net_core.estimator import estimate_image
+    from q1net_core.records import ListedImage
+
+    keep_freed_memory()
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+    settings = take_settings(vars(parser.parse_args(flags)))
+    weights = settings.pin_all(settings.read_weights())
+    for file in files:
+        estimate_image(ListedImage(file), settings, weights)
+        row()
+
+
+def run_audit(files: list[str], flags: list[str], workers: int) -> None:
     """The command itself, as a user would type it."""
     from pipelines.cli import main
 
-    flags = [f"--direct_num_workers={workers}", "--direct_running_mode=in_memory"] if workers else []
     with tempfile.TemporaryDirectory() as output:
-        status = main(["audit", *files, "--output", output, *flags])
+        status = main(["audit", *files, "--output", output, "--workers", str(workers), *flags])
     if status:
         raise SystemExit(status)
 
 
-def measure(way: str, folder: str) -> None:
+def measure(way: str, name: str, workers: int, folder: str) -> None:
     """In a process of its own: run one way and print what it took as JSON."""
-    kind, workers = WAYS[way]
-    files = sorted(str(path) for path in Path(folder).glob("*.jpg"))
-    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    from pipelines.runtime import counters
+    files = sorted(str(path) for path in Path(folder).iterdir())
+    seen: list[tuple[int, float, float]] = []
 
-    seen: list[tuple[float, dict[str, int]]] = []
-    finished = threading.Event()
+    def note(rows: int) -> None:
+        seen.append((rows, time.process_time(), time.perf_counter()))
 
-    def watch() -> None:
-        while not finished.wait(0.01):
-            seen.append((time.perf_counter(), counters.tally()))
+    def row() -> None:
+        note(len(seen) + 1)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    if kind == "plain":
-        run_plain(files)
+    if way == "pillow":
+        run_pillow(files, row)
+    elif way == "plain":
+        run_plain(files, FLAGS[name], row)
     else:
-        run_audit(files, workers)
-    seen.append((time.perf_counter(), counters.tally()))
-    finished.set()
-    watcher.join()
-    start, first = next((moment, tally) for moment, tally in seen if tally.get("rows"))
-    end, last = next((moment, tally) for moment, tally in seen if tally.get("rows") == len(files))
-    result = {"seconds": end - start, "images": last["rows"] - first["rows"]}
-    result |= {step: (last[f"{step}_usec"] - first[f"{step}_usec"]) / 1e6 for step in STEPS}
+        from pipelines.runtime import counters
+
+        finished = threading.Event()
+
+        def watch() -> None:
+            while not finished.wait(0.005):
+                if (rows := counters.tally().get("rows", 0)) > (seen[-1][0] if seen else 0):
+                    note(rows)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        run_audit(files, FLAGS[name], workers)
+        finished.set()
+        watcher.join()
+    (first, cpu, wall), (last, cpu_end, wall_end) = seen[0], next(point for point in seen if point[0] == len(files))
+    images = last - first
+    result = {"ms": 1000 * (cpu_end - cpu) / images, "rate": images / (wall_end - wall), "start": cpu}
     print(json.dumps(result | {"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
-def main() -> None:
+def tell(way: str, name: str, workers: int, folder: str, label: str, pillow: float | None) -> dict[str, float]:
+    """Measure one way and print its line."""
+    command = [sys.executable, __file__, "--way", way, f"--name={name}", "--workers", str(workers), "--corpus", folder]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, text=True)
+    spent: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    ratio = spent["ms"] / (pillow or spent["ms"])
+    print(
+        f"{label:<42}{spent['ms']:>9.1f}{ratio:>8.2f}{spent['rate']:>10.1f}{spent['start']:>9.1f}{spent['megabytes']:>9.0f}",
+        flush=True,
+    )
+    return spent
+
+
+def main(photographs: list[Path], corpora: list[str]) -> None:
     """Measure all ways and print the table."""
     cores = len(os.sched_getaffinity(0))
-    print(f"{IMAGES} JPEG files of {WIDTH} x {HEIGHT} pixels, 256 patches each, {cores} cores")
-    print(f"{'':<24}{'images/s':>10}{'ms/image':>10}{'peak MB':>9}   share of time: {', '.join(STEPS)}, rest")
-    with tempfile.TemporaryDirectory() as folder:
-        make_corpus(Path(folder))
-        for way, (_, workers) in WAYS.items():
-            command = [sys.executable, __file__, way, folder]
-            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-            spent = json.loads(done.stdout.splitlines()[-1])
-            rate = spent["images"] / spent["seconds"]
-            shares = [spent[step] / (spent["seconds"] * (workers or cores)) for step in STEPS]
-            shown = ", ".join(f"{share:.1%}" for share in [*shares, 1 - sum(shares)])
-            print(f"{way:<24}{rate:>10.1f}{1000 / rate:>10.1f}{spent['megabytes']:>9.0f}   {shown}")
+    print(f"{cores} cores; {len(photographs)} photographs, scaled; CPU time; start: up to the first row")
+    for corpus in corpora:
+        size, kind, count = CORPORA[corpus]
+        header = ("ms/image", "ratio", "images/s", "start s", "peak MB")
+        print("\n{:<42}{:>9}{:>8}{:>10}{:>9}{:>9}".format(f"{corpus}, {count} files", *header))
+        with tempfile.TemporaryDirectory() as folder:
+            make_corpus(Path(folder), photographs, size, kind, count)
+            pillow = tell("pillow", "default", 1, folder, "Pillow's open and load", None)["ms"]
+            for name in FLAGS:
+                plain = tell("plain", name, 1, folder, f"plain loop, {name}", pillow)
+                if corpus == "2 MP JPEG":
+                    tell("audit", name, 1, folder, f"audit, 1 worker, {name}", pillow)
+                    tell("audit", name, cores, folder, f"audit, {cores} workers, {name}", pillow)
+                if name == "--estimators lattice":
+                    lattice = plain["ms"]
+        images = ASSUMED_GFLOPS / GFLOP
+        print(
+            f"\nAccelerator: nothing was measured. By arithmetic, one that does {ASSUMED_GFLOPS / 1000:g} TFLOP/s "
+            f"judges {images:,.0f} images/s by 256 patches, as many as {images * lattice / 1000:,.0f} such cores "
+            "decode and judge by the lattice."
+        )
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:
-        main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photographs", type=Path, metavar="FOLDER", help="of lossless photographs (the bundled ones)")
+    parser.add_argument("--corpora", default=",".join(CORPORA), help="by commas (%(default)s)")
+    parser.add_argument("--way", help=argparse.SUPPRESS)
+    parser.add_argument("--name", help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--corpus", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.way:
+        measure(options.way, options.name, options.workers, options.corpus)
     else:
-        measure(sys.argv[1], sys.argv[2])
+        found = sorted((options.photographs or BUNDLED).glob("*" if options.photographs else "*/*"))
+        main([path for path in found if path.suffix != ".csv"], options.corpora.split(","))

@@ -7,7 +7,6 @@ from functools import partial
 
 from pipelines import files
 from pipelines.audit.report.gather import COLUMNS, gather
-from pipelines.audit.report.page import render_page
 from pipelines.audit.report.pictures import draw_picture
 from pipelines.audit.run import open_run, read_parts
 from q1net_core import storage
@@ -21,6 +20,9 @@ def write_report(run_uri: str, output: str) -> None:
     Raises:
         ConfigError: the run is not committed, damaged, or the page cannot be written.
     """
+    # Its charts' library takes a second to load: whoever starts an audit has time for that after the rows.
+    from pipelines.audit.report.page import render_page
+
     try:
         run = open_run(run_uri)
         summary = files.read_json(storage.join(run_uri, "summary.json"))
