@@ -88,7 +88,7 @@ def spread_order(blocks: IntArray) -> IntArray:
     first point that meets it. Source: Roberts, 2018, the sequence R2.
 
     >>> spread_order(np.array([[8, 8], [8, 16], [16, 8], [16, 16]])).tolist()
-    [3, 1, 2, 0]
+    [3, 0, 1, 2]
     """
     ys, rows = np.unique(blocks[:, 0], return_inverse=True)
     xs, columns = np.unique(blocks[:, 1], return_inverse=True)

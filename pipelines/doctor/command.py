@@ -55,6 +55,8 @@ def examine(argv: list[str]) -> Iterator[Finding]:
 
 def run(argv: list[str]) -> int:
     """The command; returns its exit status, 0 only if a run can start."""
+    if {"-h", "--help"} & set(argv):
+        make_parser().parse_args(["--help"])
     failures = 0
     for finding in examine(argv):
         print(finding, flush=True)

@@ -128,6 +128,11 @@ def index_model(coder: ModuleType, tables: Tables, octave: int) -> Any:
     return coder.stream.model.Categorical(tables.frequencies[octave] / SCALE, perfect=False)
 
 
+def has_choice(tables: Tables) -> bool:
+    """Whether there are several patterns beside "none": one alone needs no bits, and no coder takes it."""
+    return tables.patterns > 2
+
+
 def encode_indices(indices: IntArray, tables: Tables, octave: int) -> bytes:
     """A map of indices [rows, columns], 0 is "none" -> bytes: all flags, then the patterns that are used."""
     coder = import_constriction()
@@ -136,7 +141,7 @@ def encode_indices(indices: IntArray, tables: Tables, octave: int) -> bytes:
     frequencies = np.array(list(walk(indices, tables, octave)), np.float64) / SCALE
     family = coder.stream.model.Categorical(perfect=False)
     encoder.encode((flat > 0).astype(np.int32), family, np.stack([1 - frequencies, frequencies], axis=1))
-    if flat.any():
+    if flat.any() and has_choice(tables):
         encoder.encode((flat[flat > 0] - 1).astype(np.int32), index_model(coder, tables, octave))
     words: bytes = encoder.get_compressed().astype(">u4").tobytes()
     # The decoder fills the last word up again.
@@ -173,7 +178,7 @@ def decode_indices(encoded: bytes, tables: Tables, octave: int, rows: int, colum
             flags.update(place, context, flag)
             used.append(flag)
         indices = np.array(used, np.intp)
-        if indices.any():
+        if indices.any() and has_choice(tables):
             indices[indices > 0] = 1 + decoder.decode(index_model(coder, tables, octave), int(indices.sum()))
     except (AssertionError, ValueError) as error:
         raise ImageError(Status.CORRUPT, f"the pattern indices are broken: {error}") from error

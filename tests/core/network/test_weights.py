@@ -218,7 +218,8 @@ def test_what_a_card_does_not_tell_is_left_out() -> None:
 def test_cards_from_before_a_key_existed_are_read_and_kept(variant: str) -> None:
     text = (PACKAGED / f"{variant}.json").read_text()
     card = Card.from_json(text)
-    assert (card.variant, card.codec, card.rules[0].fusion) == (variant, "jpeg", "trimmed")
+    best = min(card.fusions, key=lambda name: card.fusions[name]["val_mae"])
+    assert (card.variant, card.codec, card.rules[0].fusion) == (variant, "jpeg", best)
     assert json.loads(card.to_json()) == json.loads(text) | {"codec": "jpeg"}
 
 
@@ -227,6 +228,6 @@ def test_weights_for_levels_of_another_codec_are_no_weights_for_jpeg_quality(fol
         assert read_weights(rewrite_card(folder, codec=codec)).card.codec == codec
     for codec in ("h264", "webp", "jpeg-photoshop"):
         uri = rewrite_card(folder, codec=codec)
-        with pytest.raises(WeightsError, match=f"tiny.keras estimate levels of the codec '{codec}', which are no JPEG"):
+        with pytest.raises(WeightsError, match=f"tiny.keras estimate levels of the codec '{codec}'; expected"):
             read_weights(uri)
         assert read_weights(uri, codecs=None).card.codec == codec
