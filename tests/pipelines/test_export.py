@@ -140,7 +140,10 @@ def test_weights_get_their_onnx_file_beside_them(
     uri = str(tmp_path / "mine.keras")
     assert needs_keras(read_weights(uri))
     assert main(["export", "--weights", uri, "--format", "tflite", "--beside"]) == 2
-    assert capfd.readouterr().err == "q1net export: --format is tflite; --beside writes onnx only, of the whole network, any batch\n"
+    assert (
+        capfd.readouterr().err
+        == "q1net export: --format is tflite; --beside writes onnx only, of the whole network, any batch\n"
+    )
     assert main(["export", "--weights", uri, "--format", "onnx", "--beside"]) == 0
     assert capfd.readouterr().out.startswith(f"{tmp_path / 'mine.onnx'}: onnx, ")
     weights = read_weights(uri)
