@@ -88,9 +88,11 @@ def main() -> None:
             sys.exit((folder / "log").read_text()[-3000:])
         seconds = time.monotonic() - begin
         rows = newest(folder, "whole")["totals"]["rows"]
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
         print(f"{rows} images of {options.side} x {options.side} pixels, {' '.join(flags) or 'no flags'}: "
-              f"{seconds:.0f} s, {rows / seconds:.1f} images per second, peak {peak:.0f} MiB", flush=True)  # fmt: skip
+              f"{seconds:.0f} s, {rows / seconds:.1f} images per second, "
+              f"{1000 * cpu / rows:.0f} ms of one core for an image, peak {peak:.0f} MiB", flush=True)  # fmt: skip
         if not options.kill:
             return
         process = start(folder, "killed", flags)

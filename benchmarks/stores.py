@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from emulators import through_faults  # noqa: E402
+import emulators  # noqa: E402
 from faulty_proxy import Faults  # noqa: E402
 
 from pipelines.transforms import READS_AT_A_TIME  # noqa: E402
@@ -30,7 +30,7 @@ from q1net_core.listing import list_images  # noqa: E402
 from q1net_core.markdown import to_markdown  # noqa: E402
 from q1net_core.records import ImageRecord, ListedImage  # noqa: E402
 
-COPIES = 25
+COPIES = 10
 FAULTS = {
     "none, no proxy": None,
     "none": Faults(),
@@ -57,7 +57,7 @@ def measure(server: str, bucket: str) -> list[list[str]]:
     rows = []
     for name, faults in FAULTS.items():
         with ExitStack() as stack:
-            done = stack.enter_context(through_faults(server, faults)).done if faults else Counter[str]()
+            done = stack.enter_context(emulators.through_faults(server, faults)).done if faults else Counter[str]()
             seconds, lost = read_all(images)
         injected = sum(done.values()) - done["none"]
         rows.append([bucket[:2], name, f"{len(images) / seconds:.0f}", str(injected), str(lost)])
@@ -73,4 +73,4 @@ def test_stores(server: str, request: pytest.FixtureRequest) -> None:
 if __name__ == "__main__":
     # The emulators are fixtures.
     os.chdir(ROOT)
-    sys.exit(pytest.main([__file__, "-q", "-s", "-n", "0", "-p", "emulators", "-p", "no:cacheprovider"]))
+    sys.exit(pytest.main([__file__, "-q", "-s", "-n", "0", "-p", "no:cacheprovider"], plugins=[emulators]))
