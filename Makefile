@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo check test test-all test-prism lint bench bench-lattice bench-shards bench-stores bench-training bench-training-steps photographs clean
+.PHONY: demo check test test-all test-prism test-flink lint bench bench-lattice bench-shards bench-stores bench-training bench-training-steps photographs clean
 
 demo: .venv/.installed
 	$(BIN)/q1net audit tests/photographs --output out/demo --group 'photographs/([^/]+)/'
@@ -26,6 +26,17 @@ test-prism: .venv/.developing .cache/bin/prism
 
 .cache/bin/prism:
 	GOBIN=$(CURDIR)/.cache/bin go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
+
+# Apache Flink with two task managers, of Java 17: the engines' tests on it, one task manager killed.
+test-flink: .venv/.developing .cache/flink/.verified
+	Q1NET_FLINK=$(CURDIR)/.cache/flink $(BIN)/pytest tests/engines/test_flink.py
+
+.cache/flink/.verified: tests/engines/flink/pom.xml tests/engines/flink/sha256sums
+	rm -rf .cache/flink
+	mvn --batch-mode --quiet --file tests/engines/flink/pom.xml dependency:copy-dependencies
+	cd .cache/flink && sha256sum --check --strict --quiet $(CURDIR)/tests/engines/flink/sha256sums
+	test $$(ls .cache/flink | wc -l) = $$(wc -l < tests/engines/flink/sha256sums)
+	touch $@
 
 lint: .venv/.developing
 	$(BIN)/ruff check .

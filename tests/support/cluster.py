@@ -60,11 +60,17 @@ ENGINES = {"job service": job_service} | ({"prism": prism} if PRISM else {})
 
 
 @contextmanager
-def worker_pool(folder: Path) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Flags for a pool that starts a worker process whenever an engine asks for one, and the pool's process."""
+def worker_pool(folder: Path, shared: bool = False) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Flags for a pool that starts a worker process whenever an engine asks for one, and the pool's process.
+
+    Args:
+        folder: for what the pool and its workers print.
+        shared: by several task managers.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
-    with running(command, port, folder, worker_environment()) as pool:
+    beams = ["-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
+    ours = [str(Path(__file__).with_name("shared_worker_pool.py")), str(port)]
+    with running([sys.executable, *(ours if shared else beams)], port, folder, worker_environment()) as pool:
         yield ("--environment_type=EXTERNAL", f"--environment_config=localhost:{port}"), pool.pid
 
 
