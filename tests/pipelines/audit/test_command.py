@@ -27,7 +27,7 @@ from PIL import Image
 from pipelines import AuditImages
 from pipelines.audit.command import AuditConfig, Run, build, list_images, parse, start_run
 from pipelines.audit.run import read_run
-from pipelines.audit.table import AUDIT_SCHEMA, Row, to_row
+from pipelines.audit.table import AUDIT_SCHEMA, SCHEMA_VERSION, Row, to_row
 from pipelines.cli import main
 from pipelines.runtime import counters
 from pipelines.runtime.local import run_pipeline
@@ -463,7 +463,7 @@ def test_the_command_prints_results_and_commits(
         "source": weights_uri, "variant": "q1net-no-bottleneck", "sha256": read_weights(weights_uri).sha256,
         "fusion": "paper", "threshold": 60,
     }  # fmt: skip
-    assert run["versions"]["schema_version"] == 3
+    assert run["versions"]["schema_version"] == SCHEMA_VERSION
     assert run["versions"]["beam"] == beam.__version__
     summary = json.loads((folder / "summary.json").read_text())
     assert {group["group"]: group["images"] for group in summary["groups"]} == {None: 2, "a": 1, "b": 1}
