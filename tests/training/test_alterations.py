@@ -211,7 +211,7 @@ def test_impossible_alterations_are_refused(alterations: tuple[tuple[str, float]
 def test_robust_preset_sees_every_alteration_and_untouched_places() -> None:
     robust = PRESETS["robust"]
     assert [name for name, _ in robust.alterations] == list(ALTERATIONS)
-    assert 0.1 <= 1 - sum(share for _, share in robust.alterations) <= 0.5
+    assert 0.05 <= 1 - sum(share for _, share in robust.alterations) <= 0.5
     assert (robust.variant, robust.start_from) == ("q1net-k8-robust", "q1net-k8")
 
 
