@@ -7,7 +7,6 @@ the last line on stderr is the number of the mutant.
 
 import json
 import random
-import re
 import signal
 import struct
 import sys
@@ -16,8 +15,10 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+from memory import peak_kibibytes
+
 # Of processor time for one image of up to PIXELS pixels, and of memory for the whole process.
-SECONDS, PIXELS, MEBIBYTES = 10, 4_000_000, 1024
+SECONDS, PIXELS, MEBIBYTES = 10, 4_000_000, 512
 SIDE = 64
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)
 
@@ -106,9 +107,11 @@ def judge_all(numbers: range) -> dict[str, object]:
         assert (record.error is None) == (record.status.value == "ok") == (record.verdict is not None)
         assert record.error is None or "\n" not in record.error
         statuses[record.status.value] += 1
-    # Not ru_maxrss, in which a process starts with the memory of the one that started it.
-    peak = int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
-    return {"statuses": dict(statuses), "slowest_seconds": round(slowest, 2), "peak_mebibytes": round(peak)}
+    return {
+        "statuses": dict(statuses),
+        "slowest_seconds": round(slowest, 2),
+        "peak_mebibytes": peak_kibibytes() // 1024,
+    }
 
 
 if __name__ == "__main__":
