@@ -11,6 +11,7 @@ from hashlib import sha256
 import numpy as np
 from PIL import Image
 
+from q1net_core import alterations as change
 from q1net_core.arrays import UInt8Array
 from q1net_core.codecs.base import load, save
 from q1net_core.codecs.jpeg import encode_jpeg, encode_tables, mozjpeg_tables
@@ -96,28 +97,25 @@ def compress_foreign(pixels: UInt8Array, level: int, rng: Random, tables: Callab
 def add_noise(pixels: UInt8Array, level: int, rng: Random, sigma: float) -> Sample:
     """Compressed, then Gaussian noise: what the level was may still be found."""
     decoded = load(encode_jpeg(pixels, level))
-    noisy = np.rint(decoded + rng.normal(0, sigma, decoded.shape))
-    return on_grid(np.clip(noisy, 0, 255).astype(np.uint8), level)
+    return on_grid(change.add_noise(decoded, sigma, rng), level)
 
 
 def brighten(pixels: UInt8Array, level: int, rng: Random, by: int) -> Sample:
     """Compressed, then brighter: the lattice stays, but for its constant term and what is clipped."""
-    return on_grid(np.clip(load(encode_jpeg(pixels, level)).astype(np.int16) + by, 0, 255).astype(np.uint8), level)
+    return on_grid(change.change_tone(load(encode_jpeg(pixels, level)), 1.0, by), level)
 
 
 def resize(pixels: UInt8Array, level: int, rng: Random, factor: float) -> Sample:
     """Compressed, then resized: no lattice is left."""
-    image = Image.fromarray(load(encode_jpeg(pixels, level)))
-    size = (round(image.width * factor), round(image.height * factor))
-    return Sample(keep(np.asarray(image.resize(size, Image.Resampling.LANCZOS))))
+    height, width = (round(side * factor) for side in pixels.shape[:2])
+    return Sample(keep(change.resize(load(encode_jpeg(pixels, level)), (width, height))))
 
 
 def rotate(pixels: UInt8Array, level: int, rng: Random) -> Sample:
     """Compressed, then turned by 1-10 degrees, the inner half of it: no lattice is left."""
-    image = Image.fromarray(load(encode_jpeg(pixels, level)))
-    turned = image.rotate(rng.uniform(1, 10), Image.Resampling.BICUBIC)
-    box = (image.width // 4, image.height // 4, image.width * 3 // 4, image.height * 3 // 4)
-    return Sample(keep(np.asarray(turned.crop(box))))
+    turned = change.rotate(load(encode_jpeg(pixels, level)), rng.uniform(1, 10))
+    height, width = turned.shape[:2]
+    return Sample(keep(turned[height // 4 : height * 3 // 4, width // 4 : width * 3 // 4]))
 
 
 def convert(pixels: UInt8Array, level: int, rng: Random, codec: str, jpeg: bool) -> Sample:
