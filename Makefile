@@ -18,7 +18,7 @@ test-all: lint
 	$(BIN)/pip install --quiet 'jax>=0.10,<0.11'
 	$(BIN)/pytest -n auto --dist=worksteal --hypothesis-profile=all -m ''
 	$(BIN)/pip install --quiet '.[finetune]'
-	KERAS_BACKEND=torch $(BIN)/pytest tests/training/test_finetune.py
+	KERAS_BACKEND=torch $(BIN)/pytest tests/training/test_finetune.py tests/training/test_widths.py
 
 # Beam's engine in Go, built from its module: the engines' tests on it too.
 test-prism: .venv/.developing .cache/bin/prism

@@ -1,8 +1,8 @@
 """`KERAS_BACKEND=torch python -m training.finetune`: good weights, trained further on a CPU by PyTorch.
 
 Batch normalisation is folded into the convolutions, and products are in bfloat16: the statistics of activations cost
-more than half of a step, and finished weights do not need them. Averages of the weights are kept. What comes out is of
-the same architecture, so that any trainer can go on from it.
+more than half of a step, and finished weights do not need them. Averages of the weights are kept. What comes out is an
+ordinary Q1Net, wider or narrower than the start if asked for, so that any trainer can go on from it.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from training.config import PRESETS, TrainConfig, preset
 from training.data.images import image_data
 from training.data.photographs import Batch, Data, prefetch
 from training.trainer import calibrate_weights
+from training.widths import Layer, fit_width
 
 # Averages reach back over about 500 steps.
 EMA_MOMENTUM = 0.998
@@ -37,8 +38,6 @@ EMA_WARMUP = 10
 STATISTICS_BATCHES = 8
 AVERAGES = "averages.keras"
 
-# Kernel, outputs first, and bias.
-Layer = tuple[Float32Array, Float32Array]
 # Mean and variance of a convolution's outputs.
 Statistics = tuple[Float32Array, Float32Array]
 
@@ -153,12 +152,26 @@ def train_step(
     return loss.item(), error.item()
 
 
-def fine_tune(model: keras.Model, config: TrainConfig, stream: Iterator[Batch], output: Path, seconds: float) -> int:
-    """Train until the last step or second; every ``validation_every`` steps, and at the end, the averages are saved.
+def start_layers(start: WeightsFile, model: keras.Model, seed: int) -> list[Layer]:
+    """The folded weights to start from, made to fit a ``model`` that may be wider or narrower."""
+    shapes = [kernel.shape for kernel, _ in fold(model)]
+    return fit_width(fold(load_model(start)), shapes, np.random.default_rng(seed))
 
-    Returns the number of steps. The learning rate follows whichever of steps and seconds is further.
+
+def fine_tune(
+    model: keras.Model,
+    layers: Sequence[Layer],
+    config: TrainConfig,
+    stream: Iterator[Batch],
+    output: Path,
+    seconds: float,
+) -> int:
+    """Train folded ``layers`` until the last step or second; their averages are saved in the shape of ``model``.
+
+    That happens every ``validation_every`` steps, and at the end. Returns the number of steps. The learning rate
+    follows whichever of steps and seconds is further.
     """
-    network = Folded(fold(model))
+    network = Folded(layers)
     parameters = list(network.parameters())
     average = [parameter.detach().clone() for parameter in parameters]
     optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
@@ -212,6 +225,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--validation-images", required=True, metavar="URI", help="others, which choose fusion rules")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="weights, their card, history")
     parser.add_argument("--preset", default="cpu-finetune", choices=sorted(PRESETS), help="(default: %(default)s)")
+    parser.add_argument("--variant", metavar="NAME", help="a Q1Net of any width (default: the preset's)")
     parser.add_argument("--start-from", metavar="NAME", help="variant or .keras file (default: the preset's)")
     parser.add_argument("--steps", type=int, help="batches at most (default: the preset's)")
     parser.add_argument("--learning-rate", type=float, help="the highest (default: the preset's)")
@@ -229,21 +243,22 @@ def train(options: argparse.Namespace) -> str:
     """
     if keras.backend.backend() != "torch":
         raise ConfigError(f"Keras runs on {keras.backend.backend()}; set KERAS_BACKEND=torch, the two get on badly")
-    names = ("start_from", "steps", "learning_rate", "seed")
+    names = ("variant", "start_from", "steps", "learning_rate", "seed")
     config = preset(options.preset, **{name: value for name in names if (value := getattr(options, name)) is not None})
     if config.start_from is None:
         raise ConfigError(f"preset {options.preset!r} starts untrained; name the weights to go on from: --start-from")
     start = read_weights(config.start_from, codecs=None)
     architecture = VARIANTS[config.variant].architecture
-    if start.network.architecture != architecture or architecture != q1net(architecture.parameters.get("k", 0)):
+    if any(network != q1net(network.parameters.get("k", 0)) for network in (start.network.architecture, architecture)):
         raise ConfigError(
-            f"start_from is {config.start_from!r}, weights of {start.variant}; expected the architecture of "
-            f"{config.variant}, and that a Q1Net with bottlenecks and two outputs"
+            f"start_from is {config.start_from!r}, weights of {start.variant}, and variant is {config.variant!r}; "
+            "expected two of Q1Net with bottlenecks and two outputs, of any width"
         )
-    model = load_model(start)
+    model = architecture.build()
+    layers = start_layers(start, model, config.seed)
     data = image_data(options.images, options.validation_images)
     options.output.mkdir(parents=True, exist_ok=True)
-    steps = fine_tune(model, config, prefetch(data.batches(config, 0)), options.output, options.seconds)
+    steps = fine_tune(model, layers, config, prefetch(data.batches(config, 0)), options.output, options.seconds)
     weights = str(options.output / f"{config.variant}.keras")
     write_weights(model, weights, make_card(config, start, steps, data))
     calibrate_weights(weights, data, [name for name, _ in config.alterations])

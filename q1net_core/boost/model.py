@@ -10,6 +10,7 @@ from functools import cached_property
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ PACKAGED = Path(__file__).parents[1] / "weights"
 MAX_BYTES = 16 << 20
 # What the file's first 4 bytes of a sha256 are to a picture.
 NAME_BYTES = 4
+# numpy reads the headers of arrays with ``ast``, which in Python 3.11 fails now and then where threads share it:
+# https://github.com/python/cpython/issues/106905.
+ONE_READER = Lock()
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class BoostModel:
     @staticmethod
     def from_bytes(content: bytes) -> "BoostModel":
         """The model of a file; raises ValueError, KeyError or OSError if it is none."""
-        with np.load(BytesIO(content), allow_pickle=False) as arrays:
+        with ONE_READER, np.load(BytesIO(content), allow_pickle=False) as arrays:
             filters = [arrays[name].astype(np.float32) for name in sorted(arrays.files) if name.startswith("filter_")]
             tables = Tables(arrays["counts"].astype(np.intp), arrays["frequencies"].astype(np.intp))
             codebook = arrays["codebook"].astype(np.float32)
