@@ -98,8 +98,8 @@ def render(statistics: Row) -> Rendered:
     cells = [cells_of(row) for row in rows]
     about = (
         f"Measured: {describe_corpus(statistics)}, the paper's fusion; ms: one image's patches on this machine, "
-        f"the fastest of {TIMED_CALLS} calls that take turns; no weights: none were given. Published: Kim and Yang, BMVC 2021, on "
-        "DIV2K, times on a phone's GPU."
+        f"the fastest of {TIMED_CALLS} calls that take turns; no weights: none were given. Published: Kim and Yang, "
+        "BMVC 2021, on DIV2K, times on a phone's GPU."
     )
     files = {"table3.md": to_text(about, to_markdown(HEADER, cells)), "table3.parquet": to_parquet(rows, SCHEMA)}
     return Rendered(text.render_table(HEADER, cells), files)

@@ -151,8 +151,8 @@ def render_rows(name: str, statistics: Row, rows: Sequence[Row]) -> Rendered:
     cells = [cells_of(row) for row in rows]
     about = (
         f"Measured: {describe_corpus(statistics)}; ms: what the network sees of one image, on this machine, the "
-        f"fastest of {TIMED_CALLS} calls that take turns, fewer of networks that need seconds; time: relative to 256 patches; "
-        "no weights: none were given. Published: Kim and Yang, BMVC 2021, on DIV2K, times on a phone's GPU."
+        f"fastest of {TIMED_CALLS} calls that take turns, fewer of networks that need seconds; time: relative to 256 "
+        "patches; no weights: none were given. Published: Kim and Yang, BMVC 2021, on DIV2K, times on a phone's GPU."
     )
     files = {
         f"{name}.md": to_text(about, to_markdown(HEADER, cells)),
