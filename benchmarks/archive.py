@@ -1,19 +1,23 @@
-"""An archive of many images on this machine: speed, peak memory, and what a kill costs.
+"""Archives of many images on this machine: speed, peak memory, and what a kill costs.
 
-`python benchmarks/archive.py --images 2000 --kill` with any flags of `q1net audit`. The images are links to a few
-hundred crops of the bundled photographs, at all kinds of levels. Each audit is a process of its own; one is killed with
-SIGKILL when half of its images are done, and started again with --resume.
+`python benchmarks/archive.py --images 200,2000,20000` with any flags of `q1net audit`. The images are links to a few
+hundred crops of the bundled photographs, at all kinds of levels. Each audit is a process of its own. With --kill one is
+killed with SIGKILL when half of its images are done, and started again with --resume.
+
+Peak memory is the sum of the peaks of all processes of an audit, an upper bound: pages that they share count in each.
 """
 
 import argparse
 import json
 import os
-import resource
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
@@ -56,6 +60,30 @@ def make_archive(folder: Path, images: int, side: int) -> None:
         os.link(crop, folder / "images" / f"{number:07d}{crop.suffix}")
 
 
+def tree(process: int) -> Iterator[int]:
+    """A process and all below it."""
+    yield process
+    with suppress(OSError):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from tree(int(child))
+
+
+def watch(process: subprocess.Popen[bytes]) -> tuple[float, float]:
+    """Wait for a process; returns seconds of CPU and the sum of peaks of memory in MiB, of it and all below it."""
+    seconds: dict[int, float] = {}
+    peaks: dict[int, int] = {}
+    while process.poll() is None:
+        for one in tree(process.pid):
+            with suppress(OSError):
+                times = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:13]
+                if found := re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{one}/status").read_text()):
+                    peaks[one] = int(found[1])
+                    seconds[one] = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+        time.sleep(0.2)
+    return sum(seconds.values()), sum(peaks.values()) / 1024
+
+
 def start(folder: Path, output: str, flags: list[str]) -> subprocess.Popen[bytes]:
     arguments = ["audit", str(folder / "images"), "--output", str(folder / output), "--no-report", *flags]
     command = [sys.executable, "-c", AUDIT, str(folder / "finished"), *arguments]
@@ -75,41 +103,46 @@ def newest(folder: Path, output: str) -> dict[str, dict[str, int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", default="2000", help="sizes of archives, by commas (%(default)s)")
     parser.add_argument("--side", type=int, default=192)
     parser.add_argument("--kill", action="store_true", help="kill one run at half, and resume it")
     options, flags = parser.parse_known_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_archive(folder, options.images, options.side)
-        begin = time.monotonic()
-        process = start(folder, "whole", flags)
-        if process.wait():
-            sys.exit((folder / "log").read_text()[-3000:])
-        seconds = time.monotonic() - begin
-        rows = newest(folder, "whole")["totals"]["rows"]
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-        print(f"{rows} images of {options.side} x {options.side} pixels, {' '.join(flags) or 'no flags'}: "
-              f"{seconds:.0f} s, {rows / seconds:.1f} images per second, "
-              f"{1000 * cpu / rows:.0f} ms of one core for an image, peak {peak:.0f} MiB", flush=True)  # fmt: skip
-        if not options.kill:
-            return
-        process = start(folder, "killed", flags)
-        while finished(folder) < options.images // 2:
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        done = finished(folder)
-        begin = time.monotonic()
-        assert start(folder, "killed", [*flags, "--resume"]).wait() == 0, (folder / "log").read_text()[-3000:]
-        seconds = time.monotonic() - begin
-        totals = newest(folder, "killed")["totals"]
-        again = done - totals["carried"]
-        print(f"killed after {done} of {options.images}; {totals['carried']} rows kept, {again} done again, "
-              f"{again / options.images:.1%} of all; {totals['rows']} rows in the end, "
-              f"{seconds:.0f} s to finish")  # fmt: skip
+    print("{:>8}{:>9}{:>10}{:>12}{:>14}".format("images", "seconds", "images/s", "CPU ms each", "peak MiB"))
+    for images in map(int, options.images.split(",")):
+        with tempfile.TemporaryDirectory() as name:
+            make_archive(Path(name), images, options.side)
+            print(audit_whole(Path(name), flags), flush=True)
+            if options.kill:
+                print(audit_killed(Path(name), images, flags), flush=True)
+
+
+def audit_whole(folder: Path, flags: list[str]) -> str:
+    begin = time.monotonic()
+    process = start(folder, "whole", flags)
+    cpu, peak = watch(process)
+    if process.returncode:
+        sys.exit((folder / "log").read_text()[-3000:])
+    seconds = time.monotonic() - begin
+    rows = newest(folder, "whole")["totals"]["rows"]
+    return f"{rows:>8}{seconds:>9.0f}{rows / seconds:>10.1f}{1000 * cpu / rows:>12.1f}{peak:>14.0f}"
+
+
+def audit_killed(folder: Path, images: int, flags: list[str]) -> str:
+    process = start(folder, "killed", flags)
+    while finished(folder) < images // 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = finished(folder)
+    begin = time.monotonic()
+    assert start(folder, "killed", [*flags, "--resume"]).wait() == 0, (folder / "log").read_text()[-3000:]
+    seconds = time.monotonic() - begin
+    totals = newest(folder, "killed")["totals"]
+    again = done - totals["carried"]
+    return (f"killed after {done} of {images}; {totals['carried']} rows kept, {again} done again, "
+          f"{again / images:.1%} of all; {totals['rows']} rows in the end, "
+          f"{seconds:.0f} s to finish")  # fmt: skip
 
 
 if __name__ == "__main__":
