@@ -10,17 +10,15 @@ Peak memory is the sum of the peaks of all processes of an audit, an upper bound
 import argparse
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
+from processes import Usage
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "tests" / "photographs"
 DIFFERENT = 300
@@ -60,30 +58,6 @@ def make_archive(folder: Path, images: int, side: int) -> None:
         os.link(crop, folder / "images" / f"{number:07d}{crop.suffix}")
 
 
-def tree(process: int) -> Iterator[int]:
-    """A process and all below it."""
-    yield process
-    with suppress(OSError):
-        for task in Path(f"/proc/{process}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield from tree(int(child))
-
-
-def watch(process: subprocess.Popen[bytes]) -> tuple[float, float]:
-    """Wait for a process; returns seconds of CPU and the sum of peaks of memory in MiB, of it and all below it."""
-    seconds: dict[int, float] = {}
-    peaks: dict[int, int] = {}
-    while process.poll() is None:
-        for one in tree(process.pid):
-            with suppress(OSError):
-                times = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:13]
-                if found := re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{one}/status").read_text()):
-                    peaks[one] = int(found[1])
-                    seconds[one] = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
-        time.sleep(0.2)
-    return sum(seconds.values()), sum(peaks.values()) / 1024
-
-
 def start(folder: Path, output: str, flags: list[str]) -> subprocess.Popen[bytes]:
     arguments = ["audit", str(folder / "images"), "--output", str(folder / output), "--no-report", *flags]
     command = [sys.executable, "-c", AUDIT, str(folder / "finished"), *arguments]
@@ -119,12 +93,16 @@ def main() -> None:
 def audit_whole(folder: Path, flags: list[str]) -> str:
     begin = time.monotonic()
     process = start(folder, "whole", flags)
-    cpu, peak = watch(process)
+    usage = Usage(process.pid)
+    while process.poll() is None:
+        usage.look()
+        time.sleep(0.2)
     if process.returncode:
         sys.exit((folder / "log").read_text()[-3000:])
     seconds = time.monotonic() - begin
     rows = newest(folder, "whole")["totals"]["rows"]
-    return f"{rows:>8}{seconds:>9.0f}{rows / seconds:>10.1f}{1000 * cpu / rows:>12.1f}{peak:>14.0f}"
+    milliseconds, peak = 1000 * usage.cpu_seconds() / rows, usage.peak_mebibytes()
+    return f"{rows:>8}{seconds:>9.0f}{rows / seconds:>10.1f}{milliseconds:>12.1f}{peak:>14.0f}"
 
 
 def audit_killed(folder: Path, images: int, flags: list[str]) -> str:

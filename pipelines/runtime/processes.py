@@ -21,7 +21,7 @@ from pipelines.runtime.quiet import silence_clients
 
 # No turn has this number: after it nothing is left.
 NO_TURN = 1 << 62
-SECONDS_BETWEEN_COUNTS = 0.2
+SECONDS_BETWEEN_COUNTS = 0.05
 
 # In a worker process: the number of the next turn, shared by all; elsewhere this process takes all turns.
 _turns: Any = None
