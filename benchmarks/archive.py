@@ -8,7 +8,6 @@ SIGKILL when half of its images are done, and started again with --resume.
 import argparse
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -18,7 +17,12 @@ from pathlib import Path
 
 from PIL import Image
 
-PHOTOGRAPHS = Path(__file__).parents[1] / "tests" / "photographs"
+TESTS = Path(__file__).parents[1] / "tests"
+sys.path.insert(0, str(TESTS / "support"))
+
+from processes import cpu_seconds, watched  # noqa: E402
+
+PHOTOGRAPHS = TESTS / "photographs"
 DIFFERENT = 300
 # An audit that writes how many images are finished to a file, ten times a second.
 AUDIT = """
@@ -83,13 +87,12 @@ def main() -> None:
         folder = Path(name)
         make_archive(folder, options.images, options.side)
         begin = time.monotonic()
-        process = start(folder, "whole", flags)
-        if process.wait():
-            sys.exit((folder / "log").read_text()[-3000:])
+        with watched() as processes:
+            if start(folder, "whole", flags).wait():
+                sys.exit((folder / "log").read_text()[-3000:])
         seconds = time.monotonic() - begin
         rows = newest(folder, "whole")["totals"]["rows"]
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+        cpu, peak = cpu_seconds(), max(process.peak for process in processes.values()) / 1024
         print(f"{rows} images of {options.side} x {options.side} pixels, {' '.join(flags) or 'no flags'}: "
               f"{seconds:.0f} s, {rows / seconds:.1f} images per second, "
               f"{1000 * cpu / rows:.0f} ms of one core for an image, peak {peak:.0f} MiB", flush=True)  # fmt: skip

@@ -7,7 +7,6 @@ from the first row to the last. Compare the ratios: absolute times drift with th
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,12 @@ from pathlib import Path
 
 from PIL import Image
 
-BUNDLED = Path(__file__).parents[1] / "tests" / "photographs"
+TESTS = Path(__file__).parents[1] / "tests"
+sys.path.insert(0, str(TESTS / "support"))
+
+from memory import peak_kibibytes  # noqa: E402
+
+BUNDLED = TESTS / "photographs"
 # Name -> width and height, format, number of files.
 CORPORA = {
     "2 MP JPEG": ((1632, 1224), "jpg", 30),
@@ -120,7 +124,7 @@ def measure(way: str, name: str, workers: int, folder: str) -> None:
     (first, cpu, wall), (last, cpu_end, wall_end) = seen[0], next(point for point in seen if point[0] == len(files))
     images = last - first
     result = {"ms": 1000 * (cpu_end - cpu) / images, "rate": images / (wall_end - wall), "start": cpu}
-    print(json.dumps(result | {"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    print(json.dumps(result | {"megabytes": peak_kibibytes() / 1024}))
 
 
 def tell(way: str, name: str, workers: int, folder: str, label: str, pillow: float | None) -> dict[str, float]:

@@ -46,7 +46,7 @@ def check_rows(found: list[Row], expected: list[Row]) -> None:
         for name in wanted.keys() | row.keys()
         if name != "processed_at" and not same(row[name], wanted[name])
     ]
-    assert different == []
+    assert different == [], different[:5]
 
 
 def check_counts(output: Path, expected: list[Row]) -> None:
