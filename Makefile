@@ -37,9 +37,12 @@ MAVEN := mvn --batch-mode --quiet --update-snapshots --file tests/engines/flink/
 	-Daether.connector.http.retryHandler.count=5 -Daether.connector.requestTimeout=60000 \
 	dependency:copy-dependencies
 
-.cache/flink/.verified: tests/engines/flink/pom.xml tests/engines/flink/sha256sums
+.cache/flink/.fetched: tests/engines/flink/pom.xml
 	rm -rf .cache/flink
 	$(MAVEN) || (sleep 20 && $(MAVEN)) || (sleep 60 && $(MAVEN))
+	touch $@
+
+.cache/flink/.verified: .cache/flink/.fetched tests/engines/flink/sha256sums
 	cd .cache/flink && sha256sum --check --strict --quiet $(CURDIR)/tests/engines/flink/sha256sums
 	test $$(ls .cache/flink | wc -l) = $$(wc -l < tests/engines/flink/sha256sums)
 	touch $@
