@@ -66,10 +66,7 @@ def from_cells(row: dict[str, Any]) -> ListedImage:
 
 
 def write_inputs(images: Iterable[ListedImage], run_uri: str) -> tuple[list[str], int]:
-    """Keep the inputs in the run's folder, as they come; returns the files' uris and how many inputs.
-
-    Where listing fails, what was kept of it is removed.
-    """
+    """Keep the inputs in the run's folder, as they come; returns the files' uris and how many inputs."""
     uris: list[str] = []
     count = 0
     rows: list[dict[str, Any]] = []
@@ -81,16 +78,11 @@ def write_inputs(images: Iterable[ListedImage], run_uri: str) -> tuple[list[str]
         storage.write_bytes(uris[-1], buffer.getvalue())
         rows.clear()
 
-    try:
-        for image in images:
-            rows.append(to_cells(image))
-            count += 1
-            if len(rows) == INPUTS_PER_FILE:
-                flush()
-    except BaseException:
-        if uris:
-            storage.remove(run_uri)
-        raise
+    for image in images:
+        rows.append(to_cells(image))
+        count += 1
+        if len(rows) == INPUTS_PER_FILE:
+            flush()
     if rows:
         flush()
     return uris, count
