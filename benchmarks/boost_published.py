@@ -1,6 +1,6 @@
 """What the published scheme gains after a training, the bits of its indices counted.
 
-python benchmarks/boost_published.py --images photos/ --test kodak/ --base jpeg2000 --level 150 --seconds 1500
+python benchmarks/boost_published.py --images photos/ --base jpeg2000 --level 150 --time-limit 1500 kodak/
 """
 
 import argparse
@@ -31,20 +31,20 @@ def net_gain(pair: Pair, curve: Curve, gain: float, side: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("test", help="lossless photographs to measure on")
     parser.add_argument("--images", required=True, help="lossless photographs to train on")
-    parser.add_argument("--test", required=True, help="lossless photographs to measure on")
     parser.add_argument("--base", default="jpeg2000", choices=list(BASES))
     parser.add_argument("--level", type=int, default=150, help="of the base codec, in training and test (%(default)s)")
     parser.add_argument("--preset", default="published-1024", choices=list(PRESETS))
     parser.add_argument("--steps", type=int, default=100, help="batches an epoch (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=1500, help="of CPU for the training (%(default)s)")
+    parser.add_argument("--time-limit", type=float, default=1500, help="of CPU for the training (%(default)s)")
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     options = parser.parse_args()
     keras.mixed_precision.set_global_policy(options.precision)
     base, recipe = BASES[options.base], replace(PRESETS[options.preset], steps=options.steps)
     pairs = [compress(pixels, base, options.level) for pixels in read_photographs(options.images)]
     start = time.process_time()
-    networks, centres, epochs = train_published(pairs, recipe, options.seconds)
+    networks, centres, epochs = train_published(pairs, recipe, options.time_limit)
     print(f"{epochs} epochs of {recipe.steps} batches, {time.process_time() - start:.0f} CPU seconds")
     whole, rows = np.log2(len(centres)) / CELL**2, []
     for pixels in read_photographs(options.test):
