@@ -5,8 +5,8 @@ from typing import Any
 
 # Imported when first used: Beam takes seconds, which `q1net --help` should not.
 _HOMES = {
-    "AuditImages": "pipelines.audit.command",
-    "AuditRows": "pipelines.rows",
+    "AuditImages": "pipelines.audit.transform",
+    "AuditRows": "pipelines.audit.beam_rows",
     "EstimateImages": "pipelines.transforms",
     "EstimateQuality": "pipelines.transforms",
     "FusePredictions": "pipelines.transforms",

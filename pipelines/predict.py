@@ -12,7 +12,7 @@ from PIL import Image
 from pipelines import text, video
 from pipelines.audit.table import Row, to_row
 from pipelines.inputs import list_inputs
-from pipelines.inputs.archives import read_input
+from pipelines.inputs.members import read_input
 from pipelines.runtime.quiet import start_quietly
 from pipelines.settings import add_exclude, add_settings, take_settings
 from q1net_core import storage

@@ -15,7 +15,7 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import TaggedOutput
 
 from pipelines.inference import Q1NetHandler
-from pipelines.inputs.archives import read_input
+from pipelines.inputs.members import read_input
 from pipelines.runtime import counters
 from pipelines.runtime.allocator import keep_freed_memory
 from pipelines.runtime.dataflow import inference_hints

@@ -266,7 +266,8 @@ def _read_remote(fs: Any, path: str, max_bytes: int) -> bytes:
     except (FileNotFoundError, PermissionError):
         raise
     except Exception:
-        # Stores answer a range of an empty object with "range not satisfiable", each in its own words.
+        # Stores answer a range of an empty object with "range not satisfiable", each in its own words and with an
+        # error of its own kind; any other failure is raised again below.
         fs.invalidate_cache()
         if fs.info(path).get("size") == 0:
             return b""
@@ -283,6 +284,6 @@ def _write_local(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    finally:
+        # There no more, unless something failed.
         partial.unlink(missing_ok=True)
-        raise

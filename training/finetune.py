@@ -11,7 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import keras
@@ -24,12 +24,12 @@ from q1net_core import __version__
 from q1net_core.arrays import Float32Array, UInt8Array
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.network.predictor import load_model
-from q1net_core.network.variants import VARIANTS, q1net
+from q1net_core.network.variants import MAX_QUALITY, VARIANTS, Architecture, q1net
 from q1net_core.network.weights import Card, WeightsFile, read_card, read_weights, write_weights
 from training.config import PRESETS, TrainConfig, preset
 from training.data.images import image_data
 from training.data.photographs import Batch, Data, prefetch
-from training.trainer import calibrate_weights
+from training.trainer import calibrate_weights, describe_scale
 from training.widths import Layer, fit_width
 
 # Averages reach back over about 500 steps.
@@ -81,10 +81,14 @@ def unfold(model: keras.Model, folded: Sequence[Layer], statistics: Sequence[Sta
 
 
 class Folded(nn.Module):
-    """Q1Net with bottleneck blocks, without normalisation: uint8 [N, 16, 16, 3] -> quality and confidence [N, 2]."""
+    """Q1Net with bottleneck blocks, without normalisation: uint8 patches [N, H, W, 3] -> quality and confidence [N, 2].
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    Both are from 0 to ``largest``.
+    """
+
+    def __init__(self, layers: Sequence[Layer], largest: float = MAX_QUALITY) -> None:
         super().__init__()
+        self.largest = largest
         kernels = (torch.tensor(kernel) for kernel, _ in layers)
         self.kernels = nn.ParameterList(
             kernel.contiguous(memory_format=torch.channels_last) if kernel.dim() == 4 else kernel for kernel in kernels
@@ -110,13 +114,15 @@ class Folded(nn.Module):
             x = relu(self.convolve(inner, first + 3, 0, seen) + x)
         x = relu(self.convolve(x, head, 0, None)).mean((2, 3))
         with torch.autocast("cpu", enabled=False):
-            return 100 * torch.sigmoid(x.float() @ self.kernels[-1].T + self.biases[-1])
+            return self.largest * torch.sigmoid(x.float() @ self.kernels[-1].T + self.biases[-1])
 
 
-def losses_of(outputs: Tensor, levels: Tensor, confidence_weight: float) -> tuple[Tensor, Tensor]:
+def losses_of(
+    outputs: Tensor, levels: Tensor, confidence_weight: float, largest: float = MAX_QUALITY
+) -> tuple[Tensor, Tensor]:
     """The confidence-aware loss and the mean error of the quality; source: BMVC 2021, equation (5)."""
     errors = (outputs[:, 0] - levels).abs()
-    confidence_errors = (100 - errors.detach() - outputs[:, 1]).abs()
+    confidence_errors = (largest - errors.detach() - outputs[:, 1]).abs()
     return (errors + confidence_weight * confidence_errors).mean(), errors.detach().mean()
 
 
@@ -145,11 +151,18 @@ def train_step(
     """One step on a batch; returns loss and mean error of the quality."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         outputs = network(torch.from_numpy(batch[0]))
-    loss, error = losses_of(outputs, torch.from_numpy(batch[1]), confidence_weight)
+    loss, error = losses_of(outputs, torch.from_numpy(batch[1]), confidence_weight, network.largest)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
     return loss.item(), error.item()
+
+
+def folds(architecture: Architecture) -> bool:
+    """Whether ``Folded`` can be this network: Q1Net with bottlenecks and two outputs, of any width, patch and scale."""
+    free = {name: value for name, value in architecture.parameters.items() if name in ("k", "patch", "largest")}
+    plain = q1net()
+    return architecture == replace(plain, parameters={**plain.parameters, **free})
 
 
 def start_layers(start: WeightsFile, model: keras.Model, seed: int) -> list[Layer]:
@@ -171,7 +184,7 @@ def fine_tune(
     That happens every ``validation_every`` steps, and at the end. Returns the number of steps. The learning rate
     follows whichever of steps and seconds is further.
     """
-    network = Folded(layers)
+    network = Folded(layers, VARIANTS[config.variant].largest)
     parameters = list(network.parameters())
     average = [parameter.detach().clone() for parameter in parameters]
     optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
@@ -215,6 +228,7 @@ def make_card(config: TrainConfig, start: WeightsFile, steps: int, data: Data) -
         start_sha256=start.sha256,
         trained=asdict(config) | {"by": "finetune", "step": steps, "patches": config.patches_until(steps)},
         made_with={"q1net": __version__, "keras": keras.version(), "torch": torch.__version__},
+        more=describe_scale(VARIANTS[config.variant]),
     )
 
 
@@ -225,7 +239,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--validation-images", required=True, metavar="URI", help="others, which choose fusion rules")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="weights, their card, history")
     parser.add_argument("--preset", default="cpu-finetune", choices=sorted(PRESETS), help="(default: %(default)s)")
-    parser.add_argument("--variant", metavar="NAME", help="a Q1Net of any width (default: the preset's)")
+    parser.add_argument("--variant", metavar="NAME", help="a Q1Net of any width, or of video (default: the preset's)")
     parser.add_argument("--start-from", metavar="NAME", help="variant or .keras file (default: the preset's)")
     parser.add_argument("--steps", type=int, help="batches at most (default: the preset's)")
     parser.add_argument("--learning-rate", type=float, help="the highest (default: the preset's)")
@@ -249,14 +263,14 @@ def train(options: argparse.Namespace) -> str:
         raise ConfigError(f"preset {options.preset!r} starts untrained; name the weights to go on from: --start-from")
     start = read_weights(config.start_from, codecs=None)
     architecture = VARIANTS[config.variant].architecture
-    if any(network != q1net(network.parameters.get("k", 0)) for network in (start.network.architecture, architecture)):
+    if not (folds(start.network.architecture) and folds(architecture)):
         raise ConfigError(
             f"start_from is {config.start_from!r}, weights of {start.variant}, and variant is {config.variant!r}; "
-            "expected two of Q1Net with bottlenecks and two outputs, of any width"
+            "expected two of Q1Net with bottlenecks and two outputs, of any width and patch size"
         )
     model = architecture.build()
     layers = start_layers(start, model, config.seed)
-    data = image_data(options.images, options.validation_images)
+    data = image_data(options.images, options.validation_images, VARIANTS[config.variant])
     options.output.mkdir(parents=True, exist_ok=True)
     steps = fine_tune(model, layers, config, prefetch(data.batches(config, 0)), options.output, options.seconds)
     weights = str(options.output / f"{config.variant}.keras")

@@ -3,9 +3,10 @@
 import secrets
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -17,66 +18,24 @@ from pipelines.audit.config import AuditConfig, parse
 from pipelines.audit.pieces import WritePieces, drop_pieces
 from pipelines.audit.plan import make_plan, render_plan
 from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
-from pipelines.audit.run import CommitRun, ReadPieces
-from pipelines.audit.table import SCHEMA_VERSION, Row, to_row
+from pipelines.audit.run import CommitRun, ReadPieces, count_parts
+from pipelines.audit.table import SCHEMA_VERSION, to_row
+from pipelines.audit.transform import AuditImages
 from pipelines.inputs import ReadInputs, assign_group, group_by, list_inputs, read_manifest, write_inputs
 from pipelines.inputs.patterns import leave_out, refuse_local
 from pipelines.runtime.dataflow import ENGINE as DATAFLOW
-from pipelines.runtime.dataflow import check_accelerator, describe_graph, dry_run, inference_hints
+from pipelines.runtime.dataflow import check_accelerator, describe_graph, dry_run
 from pipelines.runtime.local import run_pipeline
 from pipelines.runtime.options import is_local, name_engine
 from pipelines.runtime.quiet import start_quietly
 from pipelines.runtime.versions import find_versions
-from pipelines.transforms import EstimateImages, EstimateRoutes
+from pipelines.transforms import EstimateRoutes
 from q1net_core import __version__, storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.network.predictor import Predictor, needs_keras
-from q1net_core.network.weights import WeightsFile, packaged_variants
+from q1net_core.network.weights import packaged_variants
 from q1net_core.records import ListedImage
-from q1net_core.settings import EstimatorSettings, PinnedWeights
-
-
-class AuditImages(beam.PTransform):
-    """Uris (str or ListedImage) -> rows of the audit table as dicts, exactly one for each, inside any Beam pipeline.
-
-    Args:
-        accelerator: ``t4``, ``l4`` or Beam's accelerator hint for the inference step; None for CPUs.
-        inference_ram: memory of the machines that predict, at least, such as ``12GB``.
-        redistribute: shuffle the patches between decoding and inference, so that the two scale apart.
-        settings: any fields of EstimatorSettings; its ``weights`` must be readable by all workers.
-
-    Raises:
-        ConfigError: at construction.
-        WeightsError: when it becomes part of a pipeline, before any work starts.
-    """
-
-    def __init__(
-        self,
-        *,
-        accelerator: str | None = None,
-        inference_ram: str | None = None,
-        redistribute: bool = True,
-        **settings: Any,
-    ) -> None:
-        super().__init__()
-        self.settings = EstimatorSettings(**settings)
-        inference_hints(accelerator, inference_ram)
-        self.accelerator, self.inference_ram, self.redistribute = accelerator, inference_ram, redistribute
-
-    @cached_property
-    def files(self) -> dict[str, WeightsFile]:
-        """All weights that may judge some image, by source; read once, when first asked for."""
-        return self.settings.read_weights()
-
-    @property
-    def weights(self) -> dict[str, PinnedWeights]:
-        """The same as the steps know them."""
-        return self.settings.pin_all(self.files)
-
-    def expand(self, images: beam.PCollection[str | ListedImage]) -> beam.PCollection[Row]:
-        """One output, in no order."""
-        estimate = EstimateImages(self.settings, self.weights, self.accelerator, self.redistribute, self.inference_ram)
-        return images | "EstimateImages" >> estimate | "ToRow" >> beam.Map(to_row)
+from q1net_core.settings import PinnedWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +77,10 @@ def start_run(config: AuditConfig, audit: AuditImages) -> Run:
     images = list_images(config)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     uri = storage.join(config.output, f"run_id={run_id}")
-    input_files, count = write_inputs(images, uri)
+    with ExitStack() as undo:
+        undo.callback(storage.remove, uri)
+        input_files, count = write_inputs(images, uri)
+        undo.pop_all()
     about = {
         "run_id": run_id,
         "started_at": started.isoformat(),
@@ -153,18 +115,20 @@ def describe_weights(weights: PinnedWeights) -> dict[str, Any]:
 
 def build(root: beam.Pipeline, config: AuditConfig, run: Run, audit: AuditImages) -> beam.PCollection[str]:
     """The whole pipeline; its one output element is the uri of the committed run."""
+    listed = root | "InputFiles" >> beam.Create(run.input_files)
     carried: tuple[Any, ...] = ()
     if run.earlier:
-        images, kept = root | "SkipDone" >> SkipDone(run.input_files, run.images, run.earlier)
+        images, kept = listed | "SkipDone" >> SkipDone(run.earlier, count_parts(run.images))
         carried = (kept,)
     else:
-        images = root | "Inputs" >> ReadInputs(run.input_files)
+        images = listed | "Inputs" >> ReadInputs()
     routes = images | "EstimateImages" >> EstimateRoutes(
         audit.settings, audit.weights, audit.accelerator, audit.redistribute, audit.inference_ram
     )
     rows = tuple(route | f"ToRow {number}" >> beam.Map(to_row) for number, route in enumerate(routes))
     judged = rows | "WritePieces" >> WritePieces(run.uri) | "ReadPieces" >> ReadPieces(run.uri)
-    return (judged, *carried) | "Commit" >> CommitRun(run.uri, run.images, run.about, config.partition_by_group)
+    commit = CommitRun(run.uri, run.images, run.about, config.partition_by_group, listed)
+    return (judged, *carried) | "Commit" >> commit
 
 
 def make_transform(config: AuditConfig, options: PipelineOptions) -> AuditImages:
@@ -213,6 +177,7 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
         build_run = partial(build, config=config, run=run, audit=transform)
         counted = run_pipeline(build_run, options, "rows", run.images, "image", with_keras)
     except BaseException:
+        # Ctrl-C too: whatever ends the run, people are told what is left of it, and the end goes on.
         print(f"{run.uri} is not committed; the same command with --resume keeps what is done", file=sys.stderr)
         raise
     drop_pieces(run.uri)

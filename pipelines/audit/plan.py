@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pipelines import text
 from pipelines.audit.prices import AS_OF, MACHINES, SHUFFLED_GB
-from pipelines.inputs.archives import read_input
+from pipelines.inputs.members import read_input
 from pipelines.transforms import READS_AT_A_TIME
 from q1net_core.estimator import fuse_predictions, kinds_of, load_network, predict_patches, read_image, sample_image
 from q1net_core.records import ImageRecord, ListedImage

@@ -39,6 +39,12 @@ def percent(share: float | None, digits: int = 1) -> str:
     return text.number(None if share is None else 100 * share, digits)
 
 
+def describe_corpus(statistics: Row) -> str:
+    """What several candidates were evaluated on, and with which version, in a few words."""
+    levels = len(statistics["arguments"]["levels"])
+    return f"{statistics['images']} lossless images at {levels} levels, q1net {statistics['versions']['q1net']}"
+
+
 def name_estimator(statistics: Row) -> str:
     """What was evaluated, in a word or two."""
     variant = statistics["variant"]

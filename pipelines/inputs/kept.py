@@ -66,10 +66,7 @@ def from_cells(row: dict[str, Any]) -> ListedImage:
 
 
 def write_inputs(images: Iterable[ListedImage], run_uri: str) -> tuple[list[str], int]:
-    """Keep the inputs in the run's folder, as they come; returns the files' uris and how many inputs.
-
-    Where listing fails, what was kept of it is removed.
-    """
+    """Keep the inputs in the run's folder, as they come; returns the files' uris and how many inputs."""
     uris: list[str] = []
     count = 0
     rows: list[dict[str, Any]] = []
@@ -81,16 +78,11 @@ def write_inputs(images: Iterable[ListedImage], run_uri: str) -> tuple[list[str]
         storage.write_bytes(uris[-1], buffer.getvalue())
         rows.clear()
 
-    try:
-        for image in images:
-            rows.append(to_cells(image))
-            count += 1
-            if len(rows) == INPUTS_PER_FILE:
-                flush()
-    except BaseException:
-        if uris:
-            storage.remove(run_uri)
-        raise
+    for image in images:
+        rows.append(to_cells(image))
+        count += 1
+        if len(rows) == INPUTS_PER_FILE:
+            flush()
     if rows:
         flush()
     return uris, count
@@ -101,6 +93,14 @@ def read_inputs(uri: str) -> Iterator[ListedImage]:
     file = pq.ParquetFile(BytesIO(storage.read_bytes(uri, MAX_BYTES)))
     for batch in file.iter_batches(batch_size=5_000):
         yield from map(from_cells, batch.to_pylist())
+
+
+def read_uris(uri: str) -> Iterator[str]:
+    """The uris of the same inputs, as they are printed."""
+    file = pq.ParquetFile(BytesIO(storage.read_bytes(uri, MAX_BYTES)))
+    for batch in file.iter_batches(columns=["uri"]):
+        for name in batch["uri"].to_pylist():
+            yield storage.printable_uri(name.decode(errors="surrogateescape"))
 
 
 def put_in_place(image: ListedImage) -> tuple[bytes, ListedImage]:
@@ -133,15 +133,8 @@ class SpreadInputs(beam.PTransform):
 
 @dataclass
 class ReadInputs(beam.PTransform):
-    """Files of inputs -> ListedImage, spread over the workers: uris are the cheapest thing to shuffle."""
+    """Uris of files of inputs -> ListedImage, spread over the workers: uris are the cheapest thing to shuffle."""
 
-    uris: list[str]
-
-    def expand(self, root: Any) -> beam.PCollection[ListedImage]:
+    def expand(self, uris: beam.PCollection[str]) -> beam.PCollection[ListedImage]:
         """One output."""
-        return (
-            root
-            | "Files" >> beam.Create(self.uris)
-            | "ReadInputs" >> beam.FlatMap(read_inputs)
-            | "Spread" >> SpreadInputs()
-        )
+        return uris | "ReadInputs" >> beam.FlatMap(read_inputs) | "Spread" >> SpreadInputs()

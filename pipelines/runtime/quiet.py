@@ -21,6 +21,7 @@ def hold_back_stderr() -> Iterator[None]:
         try:
             yield
         except BaseException:
+            # Ctrl-C and sys.exit too: whatever ends the block, what it had to say is shown, and the end goes on.
             held.seek(0)
             os.write(kept, held.read())
             raise

@@ -11,7 +11,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.inputs.archives import read_input
+from pipelines.inputs.members import read_input
 from pipelines.runtime import counters
 from pipelines.shards.config import ShardsConfig
 from pipelines.shards.images import Source, draw_image_positions, fingerprint_of, load_pixels

@@ -10,9 +10,9 @@ from pictures import ORIGINALS, PHOTOGRAPHS, load_original
 from PIL import Image
 
 import pipelines.cli
+from pipelines.audit.beam_rows import ROW, AuditRows
 from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.files import read_json
-from pipelines.rows import ROW, AuditRows
 from pipelines.shards.transform import MakeShards
 from q1net_core.errors import ConfigError
 

@@ -11,7 +11,7 @@ import signal
 import struct
 import sys
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import cache
 from pathlib import Path
 
@@ -45,6 +45,13 @@ def make_mutant(number: int) -> bytes:
     for _ in range(draw.choice((1, 1, 2, 3, 8))):
         damage(content, draw, files)
     return mend_checksums(bytes(content)) if draw.random() < 0.5 else bytes(content)
+
+
+def format_of(number: int) -> str:
+    """The format of the file that a mutant was made from."""
+    from q1net_core.images.sniff import sniff_format
+
+    return sniff_format(random.Random(number).choice(originals()))
 
 
 def damage(content: bytearray, draw: random.Random, files: tuple[bytes, ...]) -> None:
@@ -88,13 +95,13 @@ def mend_checksums(content: bytes) -> bytes:
 
 
 def judge_all(numbers: range) -> dict[str, object]:
-    """Statuses of these mutants, and what the most expensive one and all of them together took."""
+    """Statuses of these mutants by format, and what the most expensive one and all of them together took."""
     from q1net_core.estimator import sample_image
     from q1net_core.records import ImageRecord, ListedImage
     from q1net_core.settings import EstimatorSettings
 
     settings = EstimatorSettings(estimators=("lattice",), max_pixels=PIXELS, max_bytes=1 << 20)
-    statuses: Counter[str] = Counter()
+    statuses: defaultdict[str, Counter[str]] = defaultdict(Counter)
     slowest = 0.0
     for number in numbers:
         print(number, file=sys.stderr)
@@ -106,9 +113,9 @@ def judge_all(numbers: range) -> dict[str, object]:
         assert isinstance(record, ImageRecord)
         assert (record.error is None) == (record.status.value == "ok") == (record.verdict is not None)
         assert record.error is None or "\n" not in record.error
-        statuses[record.status.value] += 1
+        statuses[format_of(number)][record.status.value] += 1
     return {
-        "statuses": dict(statuses),
+        "statuses": statuses,
         "slowest_seconds": round(slowest, 2),
         "peak_mebibytes": peak_kibibytes() // 1024,
     }

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.audit.command import audit, parse
+from pipelines.audit.command import audit
+from pipelines.audit.config import parse
 from pipelines.audit.run import read_run
 from pipelines.audit.table import AUDIT_SCHEMA, to_row
 from pipelines.files import read_json

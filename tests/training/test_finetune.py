@@ -91,3 +91,34 @@ def test_weights_to_start_from_must_be_named(tmp_path: Path, capsys: pytest.Capt
     arguments = ["--images", folder, "--validation-images", folder, "--output", folder, "--preset", "smoke"]
     assert finetune.run(arguments) == 2
     assert "preset 'smoke' starts untrained; name the weights to go on from" in capsys.readouterr().err
+
+
+def test_a_network_of_video_starts_from_one_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("train", "valid"):
+        (tmp_path / split).mkdir()
+        Image.fromarray(make_picture(len(split), 96, 96)).save(tmp_path / split / "picture.png")
+    folders = [
+        "--images",
+        f"{tmp_path}/train",
+        "--validation-images",
+        f"{tmp_path}/valid",
+        "--output",
+        f"{tmp_path}/out",
+    ]
+    settings = ["--preset", "smoke", "--variant", "q1net-h264", "--start-from", "q1net-k8"]
+    assert finetune.run([*folders, *settings]) == 0
+    weights = read_weights(f"{tmp_path}/out/q1net-h264.keras", codecs=("h264",))
+    assert weights.card.codec == "h264"
+    assert weights.card.more["largest_level"] == 51
+    outputs = answers(
+        keras.saving.load_model(tmp_path / "out" / "q1net-h264.keras", compile=False),
+        np.zeros((1, 24, 24, 3), np.uint8),
+    )
+    assert 0 < outputs.min() <= outputs.max() < 51
+
+
+@pytest.mark.parametrize("variant", ["q1net-no-bottleneck", "q1net-classifier"])
+def test_other_networks_are_refused(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = ["--images", f"{tmp_path}/a", "--validation-images", f"{tmp_path}/b", "--output", f"{tmp_path}/out"]
+    assert finetune.run([*folders, "--variant", variant]) == 2
+    assert f"variant is {variant!r}; expected two of Q1Net with bottlenecks" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.audit.report.gather import Row
-from pipelines.inputs.archives import read_input
+from pipelines.inputs.members import read_input
 from q1net_core.errors import ImageError
 from q1net_core.estimator import choose_grid, load_network
 from q1net_core.images.decode import decode

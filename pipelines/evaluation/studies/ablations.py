@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pipelines import text
 from pipelines.evaluation.costs import TIMED_CALLS
-from pipelines.evaluation.render import Rendered, Row, percent, to_parquet, to_text
+from pipelines.evaluation.render import Rendered, Row, describe_corpus, percent, to_parquet, to_text
 from pipelines.evaluation.studies.comparison import PUBLISHED, summarise_methods
 from pipelines.evaluation.studies.levels import compress_at_levels, to_errors
 from pipelines.evaluation.study import Study
@@ -97,10 +97,9 @@ def render(statistics: Row) -> Rendered:
     rows = list(rows_of(statistics))
     cells = [cells_of(row) for row in rows]
     about = (
-        f"Measured: {statistics['images']} lossless images at {len(statistics['arguments']['levels'])} levels, q1net "
-        f"{statistics['versions']['q1net']}, the paper's fusion; ms: one image's patches on this machine, the fastest "
-        f"of {TIMED_CALLS} calls that take turns; no weights: none were given. Published: Kim and Yang, BMVC 2021, on "
-        "DIV2K, times on a phone's GPU."
+        f"Measured: {describe_corpus(statistics)}, the paper's fusion; ms: one image's patches on this machine, "
+        f"the fastest of {TIMED_CALLS} calls that take turns; no weights: none were given. Published: Kim and Yang, "
+        "BMVC 2021, on DIV2K, times on a phone's GPU."
     )
     files = {"table3.md": to_text(about, to_markdown(HEADER, cells)), "table3.parquet": to_parquet(rows, SCHEMA)}
     return Rendered(text.render_table(HEADER, cells), files)

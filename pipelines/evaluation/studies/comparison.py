@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pipelines import text
 from pipelines.evaluation.costs import TIMED_CALLS
-from pipelines.evaluation.render import Rendered, Row, percent, to_parquet, to_text
+from pipelines.evaluation.render import Rendered, Row, describe_corpus, percent, to_parquet, to_text
 from pipelines.evaluation.steps import Truth, quality_of
 from pipelines.evaluation.studies.levels import compress_at_levels, metrics_of, to_errors
 from pipelines.evaluation.study import Study
@@ -150,10 +150,9 @@ def render_rows(name: str, statistics: Row, rows: Sequence[Row]) -> Rendered:
     """Measured and published rows as one table: on the screen, in Markdown and in Parquet."""
     cells = [cells_of(row) for row in rows]
     about = (
-        f"Measured: {statistics['images']} lossless images at {len(statistics['arguments']['levels'])} levels, q1net "
-        f"{statistics['versions']['q1net']}; ms: what the network sees of one image, on this machine, the fastest of "
-        f"{TIMED_CALLS} calls that take turns, fewer of networks that need seconds; time: relative to 256 patches; "
-        "no weights: none were given. Published: Kim and Yang, BMVC 2021, on DIV2K, times on a phone's GPU."
+        f"Measured: {describe_corpus(statistics)}; ms: what the network sees of one image, on this machine, the "
+        f"fastest of {TIMED_CALLS} calls that take turns, fewer of networks that need seconds; time: relative to 256 "
+        "patches; no weights: none were given. Published: Kim and Yang, BMVC 2021, on DIV2K, times on a phone's GPU."
     )
     files = {
         f"{name}.md": to_text(about, to_markdown(HEADER, cells)),

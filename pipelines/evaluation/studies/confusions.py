@@ -4,7 +4,7 @@ import numpy as np
 
 from pipelines import text
 from pipelines.evaluation import figures
-from pipelines.evaluation.render import Rendered, Row, to_text
+from pipelines.evaluation.render import Rendered, Row, describe_corpus, to_text
 from pipelines.evaluation.studies.comparison import summarise_methods
 from pipelines.evaluation.studies.levels import HEADER, compress_at_levels, metric_cells, to_errors
 from pipelines.evaluation.study import Study
@@ -17,13 +17,12 @@ def render(statistics: Row) -> Rendered:
     evaluations = statistics["evaluations"]
     header = ("variant", "sha256", *HEADER)
     cells = [(row["variant"], row["weights_sha256"][:12], *metric_cells(row["bands"][-1])) for row in evaluations]
-    levels = len(statistics["arguments"]["levels"])
-    about = f"{statistics['images']} lossless images at {levels} levels, q1net {statistics['versions']['q1net']}."
     panels = [
         (f"{row['variant']}, MAE {text.number(row['bands'][-1]['mae'], 2)}", np.array(row["confusion"]))
         for row in evaluations
     ]
-    files = {"figure4.png": figures.draw_confusions(panels), "figure4.md": to_text(about, to_markdown(header, cells))}
+    table = to_text(f"{describe_corpus(statistics)}.", to_markdown(header, cells))
+    files = {"figure4.png": figures.draw_confusions(panels), "figure4.md": table}
     return Rendered(text.render_table(header, cells), files)
 
 

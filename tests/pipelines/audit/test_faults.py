@@ -15,7 +15,8 @@ from killed import run_apart, wait_for_pieces
 from pictures import PHOTOGRAPHS
 from PIL import Image
 
-from pipelines.audit.command import audit, parse
+from pipelines.audit.command import audit
+from pipelines.audit.config import parse
 from pipelines.audit.listing import find_runs
 from pipelines.audit.run import open_run, read_run
 

@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from killed import run_apart, wait_for_pieces
 from PIL import Image
 
-from pipelines.audit.command import AuditConfig, AuditImages, audit, parse
+from pipelines.audit.command import audit
+from pipelines.audit.config import AuditConfig, parse
 from pipelines.audit.listing import find_runs, newest_run
 from pipelines.audit.resume import find_earlier, made_by, split_done
 from pipelines.audit.run import open_run, read_run
 from pipelines.audit.table import AUDIT_SCHEMA, Row, to_row
+from pipelines.audit.transform import AuditImages
 from pipelines.cli import main
 from pipelines.inputs import list_inputs
 from q1net_core.errors import ConfigError

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.inputs import archives, list_inputs, read_manifest
-from pipelines.inputs.archives import kind_of, read_input, split_member
+from pipelines.inputs import list_inputs, members, read_manifest
+from pipelines.inputs.archives import kind_of, split_member
 from pipelines.inputs.kept import put_in_place
+from pipelines.inputs.members import read_input
 from q1net_core import storage
 from q1net_core.errors import ImageError
 from q1net_core.records import ListedImage, Status
@@ -196,6 +197,19 @@ def test_broken_archives_are_rows_of_their_own(tmp_path: Path) -> None:
     assert caught.value.status is Status.CORRUPT
 
 
+def test_an_archive_whose_store_failed_while_it_was_listed_says_to_list_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(make_zip())
+    with monkeypatch.context() as failing:
+        failing.setattr(zipfile.ZipFile, "infolist", lambda _: 1 / 0)
+        (listed,) = list_inputs([str(path)])
+    status, message = status_of(listed.uri)
+    assert status is Status.UNSUPPORTED
+    assert "was not listed to its end, though it can be now; list it again" in message
+
+
 def test_what_is_not_there_is_missing(tmp_path: Path) -> None:
     assert status_of(f"{tmp_path}/gone.tar#a.jpg")[0] is Status.MISSING
     (tmp_path / "a.zip").write_bytes(make_zip())
@@ -239,7 +253,7 @@ def test_few_unpacked_archives_are_kept(tmp_path: Path) -> None:
     for number in range(4):
         (tmp_path / f"{number}.tgz").write_bytes(gzip.compress(make_tar()))
         assert read_input(ListedImage(f"{tmp_path}/{number}.tgz#a.jpg"), LIMIT) == FILES["a.jpg"]
-    assert list(archives.unpacked) == [f"{tmp_path}/{number}.tgz" for number in (2, 3)]
+    assert list(members.unpacked) == [f"{tmp_path}/{number}.tgz" for number in (2, 3)]
 
 
 def test_members_that_are_unpacked_together_stay_together(tmp_path: Path) -> None:

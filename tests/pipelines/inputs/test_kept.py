@@ -1,6 +1,5 @@
 """How a run keeps its inputs, and their groups."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,15 +55,3 @@ def test_full_files_are_followed_by_no_empty_one(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(kept, "INPUTS_PER_FILE", 2)
     uris, count = write_inputs((ListedImage(f"{number}.jpg") for number in range(4)), str(tmp_path))
     assert (len(uris), count) == (2, 4)
-
-
-def test_a_listing_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "INPUTS_PER_FILE", 2)
-
-    def fail() -> Iterator[ListedImage]:
-        yield from (ListedImage(f"{number}.jpg") for number in range(5))
-        raise ConfigError("the store is gone")
-
-    with pytest.raises(ConfigError, match="the store is gone"):
-        write_inputs(fail(), f"{tmp_path}/run_id=1")
-    assert list(tmp_path.iterdir()) == []

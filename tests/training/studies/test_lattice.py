@@ -1,28 +1,15 @@
-"""The lattice's study: cases with their truth, thresholds that move one at a time, and tables of the answers."""
+"""The lattice's study: answers against the truth, thresholds that move one at a time, and tables of the answers."""
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from pictures import load_original
 from PIL import Image
 
 from q1net_core.lattice import known
-from q1net_core.lattice.estimate import estimate_lattice
 from q1net_core.records import LatticeEstimate
-from training.studies.lattice import (
-    FACTORS,
-    THRESHOLDS,
-    Case,
-    block_ranges,
-    choose_window,
-    draw_cases,
-    judge,
-    make_cases,
-    make_crops,
-    moved,
-    run,
-)
+from training.studies.lattice import FACTORS, THRESHOLDS, judge, moved, run
+from training.studies.lattice_cases import Case
 
 PICTURE = load_original("camera/airplane.png")[:256, :256]
 
@@ -50,29 +37,6 @@ def test_an_answer_is_exact_or_tied_or_wrong() -> None:
         assert (outcome.accepted, outcome.exact, outcome.wrong) == expected
     nothing = judge(Case("", PICTURE), LatticeEstimate(50.0, match="exact", level=50))
     assert (nothing.accepted, nothing.exact, nothing.wrong) == (True, False, True)
-
-
-def test_cases_are_the_same_at_every_call_and_mostly_answered_right() -> None:
-    cases, again = (list(draw_cases([PICTURE], 1, make_cases)) for _ in range(2))
-    assert [case.kind for case in cases] == [case.kind for case in again]
-    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(cases, again, strict=True))
-    assert len({case.kind for case in cases}) == len(cases)
-    outcomes = {case.kind: judge(case, estimate_lattice(case.pixels)) for case in cases}
-    for kind in ("decoded", "photoshop", "mozjpeg", "custom", "twice", "256 pixels, any"):
-        assert outcomes[kind].exact, kind
-    for kind in ("never compressed", "resized", "noise", "webp"):
-        assert not outcomes[kind].accepted, kind
-
-
-def test_plain_windows_are_the_plainest() -> None:
-    rng = np.random.default_rng(0)
-    pixels = np.random.default_rng(1).integers(0, 256, (400, 400, 3), dtype=np.uint8)
-    pixels[200:300, 120:220] = 77
-    for _ in range(5):
-        top, left = choose_window(rng, pixels, 64, plain=True)
-        window = block_ranges(pixels[top : top + 64, left : left + 64])
-        assert (window == 0).mean() > 0.5
-    assert {case.pixels.shape[0] for case in make_crops(rng, PICTURE)} == {256, 128, 64}
 
 
 @pytest.mark.parametrize(("module", "name"), THRESHOLDS, ids=lambda value: getattr(value, "__name__", value))

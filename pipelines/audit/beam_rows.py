@@ -8,8 +8,8 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.typehints.row_type import RowTypeConstraint
 
-from pipelines.audit.command import AuditImages
 from pipelines.audit.table import AUDIT_SCHEMA, Row
+from pipelines.audit.transform import AuditImages
 from q1net_core.records import ListedImage
 
 
