@@ -148,8 +148,9 @@ def main(images: int) -> None:
         expected = pq.read_table(folder / f"{every.name}.parquet").to_pylist()
         cells, plain_each = describe(PLAIN_LOOP, len(expected), *plain, None)
         table = [cells]
+        # Each as it comes; the table follows.
+        print(*cells, sep="  ", file=sys.stderr, flush=True)
         for engine in (*LOCAL, *SERVED):
-            print(f"{engine} ...", file=sys.stderr, flush=True)
             own = folder / engine
             own.mkdir()
             with started(engine, own) as flags:
@@ -158,6 +159,7 @@ def main(images: int) -> None:
             found = read_run(str(run_folder)).to_pylist()
             check_rows(found, expected)
             table.append(describe(engine, len(found), *jobs, plain_each)[0])
+            print(*table[-1], sep="  ", file=sys.stderr, flush=True)
     print(f"{images} images, {CORES} cores\n\n{to_markdown(HEADER, table)}")
 
 
