@@ -18,9 +18,13 @@ import time
 from pathlib import Path
 
 from PIL import Image
-from processes import Usage
 
-PHOTOGRAPHS = Path(__file__).parents[1] / "tests" / "photographs"
+TESTS = Path(__file__).parents[1] / "tests"
+sys.path.insert(0, str(TESTS / "support"))
+
+from processes import watched  # noqa: E402
+
+PHOTOGRAPHS = TESTS / "photographs"
 DIFFERENT = 300
 # An audit that writes how many images are finished to a file, ten times a second.
 AUDIT = """
@@ -92,17 +96,14 @@ def main() -> None:
 
 def audit_whole(folder: Path, flags: list[str]) -> str:
     begin = time.monotonic()
-    process = start(folder, "whole", flags)
-    usage = Usage(process.pid)
-    while process.poll() is None:
-        usage.look()
-        time.sleep(0.2)
-    if process.returncode:
-        sys.exit((folder / "log").read_text()[-3000:])
+    with watched() as processes:
+        if start(folder, "whole", flags).wait():
+            sys.exit((folder / "log").read_text()[-3000:])
     seconds = time.monotonic() - begin
     rows = newest(folder, "whole")["totals"]["rows"]
-    milliseconds, peak = 1000 * usage.cpu_seconds() / rows, usage.peak_mebibytes()
-    return f"{rows:>8}{seconds:>9.0f}{rows / seconds:>10.1f}{milliseconds:>12.1f}{peak:>14.0f}"
+    cpu = 1000 * sum(process.cpu for process in processes.values()) / rows
+    peak = sum(process.peak for process in processes.values()) / 1024
+    return f"{rows:>8}{seconds:>9.0f}{rows / seconds:>10.1f}{cpu:>12.1f}{peak:>14.0f}"
 
 
 def audit_killed(folder: Path, images: int, flags: list[str]) -> str:

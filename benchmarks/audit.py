@@ -16,9 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
-from processes import Usage
 
-BUNDLED = Path(__file__).parents[1] / "tests" / "photographs"
+TESTS = Path(__file__).parents[1] / "tests"
+sys.path.insert(0, str(TESTS / "support"))
+
+from memory import peak_kibibytes  # noqa: E402
+from processes import Process, cpu_seconds, watched  # noqa: E402
+
+BUNDLED = TESTS / "photographs"
 # Name -> width and height, format, number of files.
 CORPORA = {
     "2 MP JPEG": ((1632, 1224), "jpg", 30),
@@ -95,14 +100,12 @@ def measure(way: str, name: str, workers: int, folder: str) -> None:
     # Processes have to be worth their start: an audit gets each file several times.
     files = sorted(str(path) for path in Path(folder).iterdir()) * (REPEATS if way == "audit" else 1)
     seen: list[tuple[int, float, float]] = []
-
-    usage = Usage(os.getpid())
+    processes: dict[int, Process] = {}
 
     def note(rows: int) -> None:
-        # Looking at other processes costs more than a small image.
-        if way == "audit":
-            usage.look()
-        seen.append((rows, usage.cpu_seconds() if way == "audit" else time.process_time(), time.perf_counter()))
+        # Looking for other processes costs more than a small image.
+        others = cpu_seconds() if way == "audit" else 0.0
+        seen.append((rows, time.process_time() + others, time.perf_counter()))
 
     def row() -> None:
         note(len(seen) + 1)
@@ -123,14 +126,15 @@ def measure(way: str, name: str, workers: int, folder: str) -> None:
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        run_audit(files, FLAGS[name], workers)
+        with watched() as processes:
+            run_audit(files, FLAGS[name], workers)
         finished.set()
         watcher.join()
-    usage.look()
     (first, cpu, wall), (last, cpu_end, wall_end) = seen[0], next(point for point in seen if point[0] == len(files))
     images = last - first
     result = {"ms": 1000 * (cpu_end - cpu) / images, "rate": images / (wall_end - wall), "start": cpu}
-    print(json.dumps(result | {"megabytes": usage.peak_mebibytes()}))
+    peaks = peak_kibibytes() + sum(process.peak for process in processes.values())
+    print(json.dumps(result | {"megabytes": peaks / 1024}))
 
 
 def tell(way: str, name: str, workers: int, folder: str, label: str, pillow: float | None) -> dict[str, float]:

@@ -18,7 +18,7 @@ from pipelines.audit.config import AuditConfig, parse
 from pipelines.audit.pieces import WritePieces, drop_pieces
 from pipelines.audit.plan import make_plan, render_plan
 from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
-from pipelines.audit.run import CommitRun, ReadPieces
+from pipelines.audit.run import CommitRun, ReadPieces, count_parts
 from pipelines.audit.shares import IMAGES_PER_PROCESS, audit_in_shares
 from pipelines.audit.table import SCHEMA_VERSION, to_row
 from pipelines.audit.transform import AuditImages
@@ -116,18 +116,20 @@ def describe_weights(weights: PinnedWeights) -> dict[str, Any]:
 
 def build(root: beam.Pipeline, config: AuditConfig, run: Run, audit: AuditImages) -> beam.PCollection[str]:
     """The whole pipeline; its one output element is the uri of the committed run."""
+    listed = root | "InputFiles" >> beam.Create(run.input_files)
     carried: tuple[Any, ...] = ()
     if run.earlier:
-        images, kept = root | "SkipDone" >> SkipDone(run.input_files, run.images, run.earlier)
+        images, kept = listed | "SkipDone" >> SkipDone(run.earlier, count_parts(run.images))
         carried = (kept,)
     else:
-        images = root | "Inputs" >> ReadInputs(run.input_files)
+        images = listed | "Inputs" >> ReadInputs()
     routes = images | "EstimateImages" >> EstimateRoutes(
         audit.settings, audit.weights, audit.accelerator, audit.redistribute, audit.inference_ram
     )
     rows = tuple(route | f"ToRow {number}" >> beam.Map(to_row) for number, route in enumerate(routes))
     judged = rows | "WritePieces" >> WritePieces(run.uri) | "ReadPieces" >> ReadPieces(run.uri)
-    return (judged, *carried) | "Commit" >> CommitRun(run.uri, run.images, run.about, config.partition_by_group)
+    commit = CommitRun(run.uri, run.images, run.about, config.partition_by_group, listed)
+    return (judged, *carried) | "Commit" >> commit
 
 
 def make_transform(config: AuditConfig, options: PipelineOptions) -> AuditImages:
@@ -181,7 +183,7 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
         if config.workers and not with_keras and goes_in_shares(run, config.workers):
             estimate = EstimateRoutes(transform.settings, transform.weights, redistribute=False, batched=True)
             commit = CommitRun(run.uri, run.images, run.about, config.partition_by_group)
-            counted = audit_in_shares(estimate, options, config.workers, run.input_files, run.images, commit)
+            counted = audit_in_shares(estimate, options, config.workers, run.input_files, commit)
         else:
             build_run = partial(build, config=config, run=run, audit=transform)
             counted = run_pipeline(build_run, options, "rows", run.images, "image", with_keras)

@@ -16,7 +16,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from pipelines.audit.listing import find_runs
 from pipelines.audit.pieces import list_pieces
-from pipelines.audit.run import count_parts, part_of, read_rows, split_by
+from pipelines.audit.run import part_of, read_rows, split_by
 from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.files import JSON
 from pipelines.inputs import SpreadInputs, read_inputs
@@ -131,41 +131,37 @@ def put_in_buckets(table: pa.Table, buckets: int) -> Iterator[tuple[int, pa.Tabl
     return split_by(table, [part_of(uri, buckets) for uri in table["uri"].to_pylist()])
 
 
-def bucket_of(image: ListedImage, buckets: int) -> int:
-    """The bucket that the earlier row of an image would be in."""
-    return part_of(storage.printable_uri(image.uri), buckets)
+def put_in_bucket(image: ListedImage, buckets: int) -> tuple[int, ListedImage]:
+    """An image with the bucket that its earlier row would be in."""
+    return part_of(storage.printable_uri(image.uri), buckets), image
 
 
 @dataclass
 class SkipDone(beam.PTransform):
-    """Inputs of a run, from files that write_inputs wrote -> ListedImages to judge, and on CARRIED tables of rows.
+    """Uris of files that list the inputs of a run -> ListedImages to judge, and on CARRIED tables of rows.
 
     Inputs and earlier rows meet in buckets of a part's size, so that no worker needs to hold more than one.
 
     Args:
-        input_files: uris of the files.
-        images: how many inputs these list.
         earlier: files of earlier runs.
+        buckets: how many, a number or a side input.
     """
 
-    input_files: list[str]
-    images: int
     earlier: list[EarlierFile]
+    buckets: Any
 
-    def expand(self, root: Any) -> Any:
+    def expand(self, input_files: beam.PCollection[str]) -> Any:
         """Two outputs: the main one, ``judge``, and CARRIED."""
-        buckets = count_parts(self.images)
         images = (
-            root
-            | "InputFiles" >> beam.Create(self.input_files)
+            input_files
             | "ReadInputs" >> beam.FlatMap(read_inputs)
-            | "ByBucket" >> beam.WithKeys(bucket_of, buckets)
+            | "ByBucket" >> beam.Map(put_in_bucket, self.buckets)
         )
         earlier = (
-            root
+            input_files.pipeline
             | "EarlierFiles" >> beam.Create(self.earlier)
             | "ReadEarlier" >> beam.Map(read_earlier)
-            | "InBuckets" >> beam.FlatMap(put_in_buckets, buckets)
+            | "InBuckets" >> beam.FlatMap(put_in_buckets, self.buckets)
         )
         shared = (
             {"images": images, "earlier": earlier}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from io import BytesIO
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import files
+from pipelines.audit.accounting import Difference, MatchInputs, describe_differences
 from pipelines.audit.pieces import WritePieces, read_piece, to_parquet
 from pipelines.audit.table import AUDIT_SCHEMA, audit_schema
 from q1net_core import storage
@@ -84,19 +86,28 @@ def write_part(named: tuple[str, Iterable[pa.Table]], run_uri: str) -> Written:
 
 
 def commit_run(
-    _: None, written: list[Written], run_uri: str, expected: int, about: files.JSON, carried: int = 0
+    _: None,
+    written: list[Written],
+    run_uri: str,
+    expected: int,
+    about: files.JSON,
+    carried: int = 0,
+    differences: Sequence[Difference] = (),
+    input_files: Sequence[str] = (),
 ) -> str:
     """Check that every input became exactly one row, then write summary.json and, last, `_run.json`.
 
-    ``carried`` of the rows are from earlier runs.
+    ``carried`` of the rows are from earlier runs; ``differences`` are between the rows and what ``input_files`` list.
 
     Raises:
-        RuntimeError: rows are missing or doubled; nothing is committed.
+        RuntimeError: rows are missing, doubled or of no input; nothing is committed.
     """
     rows = sum(part.rows for part, _ in written)
-    if rows != expected:
+    if rows != expected or differences:
+        told = describe_differences(differences, input_files, [part for part, _ in written], run_uri)
         raise RuntimeError(
-            f"run {run_uri} has {rows} rows for {expected} inputs; it is not committed, start it again with --resume"
+            f"run {run_uri} has {rows} rows for {expected} inputs{told and f': {told}'}; it is not committed, start it "
+            "again with --resume"
         )
     summary = AuditSummary.merge_all(summary for _, summary in written)
     files.write_json(storage.join(run_uri, "summary.json"), summary.to_json())
@@ -125,16 +136,20 @@ class CommitRun(beam.PTransform):
         expected: how many rows there must be.
         about: what else `_run.json` says, JSON values.
         by_group: put the rows of each group into a Hive folder of its own.
+        input_files: uris of the files that list the inputs, a PCollection: each input must have its row. Without, rows
+            are counted only.
     """
 
     run_uri: str
     expected: int
     about: dict[str, Any]
     by_group: bool = False
+    input_files: Any = None
 
     def expand(self, tables: Any) -> beam.PCollection[str]:
         """From tables of rows, or a pair of them: judged by this run, carried over from earlier ones."""
         judged, *carried = tables if isinstance(tables, tuple) else (tables,)
+        buckets = count_parts(self.expected)
         count: Any = 0
         if carried:
             count = beam.pvalue.AsSingleton(
@@ -143,15 +158,23 @@ class CommitRun(beam.PTransform):
         parts = (
             (judged, *carried)
             | "AllRows" >> beam.Flatten()
-            | "NameParts" >> beam.FlatMap(name_parts, count_parts(self.expected), self.by_group)
+            | "NameParts" >> beam.FlatMap(name_parts, buckets, self.by_group)
             | "GroupByPart" >> beam.GroupByKey()
             | "WritePart" >> beam.Map(write_part, self.run_uri)
         )
+        matched: tuple[Any, ...] = ()
+        if self.input_files is not None:
+            differences = (
+                parts
+                | "Parts" >> beam.Map(itemgetter(0))
+                | "MatchInputs" >> MatchInputs(self.input_files, self.run_uri, buckets)
+            )
+            matched = beam.pvalue.AsList(differences), beam.pvalue.AsList(self.input_files)
         return (
             judged.pipeline
             | "Once" >> beam.Create([None])
             | "Commit"
-            >> beam.Map(commit_run, beam.pvalue.AsList(parts), self.run_uri, self.expected, self.about, count)
+            >> beam.Map(commit_run, beam.pvalue.AsList(parts), self.run_uri, self.expected, self.about, count, *matched)
         )
 
 
@@ -159,7 +182,7 @@ class CommitRun(beam.PTransform):
 class WriteRun(beam.PTransform):
     """Rows, as one PCollection or several -> a committed run; one output element, its uri.
 
-    The arguments are those of CommitRun.
+    The arguments are those of CommitRun. Rows are counted, not matched: nobody listed what they are of.
     """
 
     run_uri: str

@@ -5,6 +5,7 @@ written.
 """
 
 import sys
+from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
 
@@ -14,7 +15,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.audit.pieces import WritePieces, list_pieces
 from pipelines.audit.run import CommitRun, ReadPieces
 from pipelines.audit.table import to_row
-from pipelines.files import JSON
 from pipelines.inputs import take_turns
 from pipelines.runtime import counters
 from pipelines.runtime.local import make_runner, run_job
@@ -64,7 +64,6 @@ def audit_in_shares(
     options: PipelineOptions,
     processes: int,
     input_files: list[str],
-    images: int,
     commit: CommitRun,
 ) -> dict[str, Any]:
     """Estimate all images in so many processes, one of them this one if it is the only one, and commit the run.
@@ -77,21 +76,24 @@ def audit_in_shares(
     """
     print(f"engine: FnApiRunner in {processes} process{'es' if processes > 1 else ''} of this machine", file=sys.stderr)
     alone = options.get_all_options(drop_default=True) | {"direct_num_workers": 1, "direct_running_mode": "in_memory"}
-    size = min(READS_AHEAD, max(1, images // (TURNS * processes)))
+    size = min(READS_AHEAD, max(1, commit.expected // (TURNS * processes)))
     arguments = alone, estimate, input_files, size, commit.run_uri
-    with show_progress("rows", images, "image"):
+    with show_progress("rows", commit.expected, "image"):
         if processes == 1:
             begin_turns()
             counted = run_share(*arguments)
         else:
             counted = reduce(counters.add_totals, run_processes(run_share, arguments, processes, "rows"))
     local = PipelineOptions.from_dictionary(alone)
-    run_job(partial(build_commit, pieces=list_pieces(commit.run_uri), commit=commit), local, make_runner(local))
+    names = [piece["name"].rpartition("/")[2] for piece in list_pieces(commit.run_uri)]
+    build = partial(build_commit, names=names, input_files=input_files, commit=commit)
+    run_job(build, local, make_runner(local))
     print(f"counted: {counters.render_totals(counted)}", file=sys.stderr)
     return counted
 
 
-def build_commit(root: beam.Pipeline, pieces: list[JSON], commit: CommitRun) -> None:
-    """The pipeline that makes a run of its pieces."""
-    names = [piece["name"].rpartition("/")[2] for piece in pieces]
-    root | "Pieces" >> beam.Create(names, reshuffle=False) | "Read" >> ReadPieces(commit.run_uri) | "Commit" >> commit
+def build_commit(root: beam.Pipeline, names: list[str], input_files: list[str], commit: CommitRun) -> None:
+    """The pipeline that makes a run of its pieces, by name; its rows must be those of the inputs."""
+    listed = root | "InputFiles" >> beam.Create(input_files, reshuffle=False)
+    pieces = root | "Pieces" >> beam.Create(names, reshuffle=False)
+    pieces | "Read" >> ReadPieces(commit.run_uri) | "Commit" >> replace(commit, input_files=listed)

@@ -119,6 +119,14 @@ def take_turns(uris: Sequence[str], size: int, next_turn: Callable[[], int]) -> 
                 yield batch
 
 
+def read_uris(uri: str) -> Iterator[str]:
+    """The uris of the same inputs, as they are printed."""
+    file = pq.ParquetFile(BytesIO(storage.read_bytes(uri, MAX_BYTES)))
+    for batch in file.iter_batches(columns=["uri"]):
+        for name in batch["uri"].to_pylist():
+            yield storage.printable_uri(name.decode(errors="surrogateescape"))
+
+
 def put_in_place(image: ListedImage) -> tuple[bytes, ListedImage]:
     """An input with what must stay in one place: the archive of a member that is had by unpacking it, else its uri."""
     return (archive_of(image) or image.uri).encode(errors="surrogateescape"), image
@@ -148,15 +156,8 @@ class SpreadInputs(beam.PTransform):
 
 @dataclass
 class ReadInputs(beam.PTransform):
-    """Files of inputs -> ListedImage, spread over the workers: uris are the cheapest thing to shuffle."""
+    """Uris of files of inputs -> ListedImage, spread over the workers: uris are the cheapest thing to shuffle."""
 
-    uris: list[str]
-
-    def expand(self, root: Any) -> beam.PCollection[ListedImage]:
+    def expand(self, uris: beam.PCollection[str]) -> beam.PCollection[ListedImage]:
         """One output."""
-        return (
-            root
-            | "Files" >> beam.Create(self.uris)
-            | "ReadInputs" >> beam.FlatMap(read_inputs)
-            | "Spread" >> SpreadInputs()
-        )
+        return uris | "ReadInputs" >> beam.FlatMap(read_inputs) | "Spread" >> SpreadInputs()

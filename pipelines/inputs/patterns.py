@@ -17,6 +17,8 @@ from q1net_core.web import is_web
 
 # What a folder is searched for; Parquet files are opened only where they are asked for.
 IN_FOLDERS = IMAGE_EXTENSIONS | {".tar", ".tar.gz", ".tgz", ".zip"}
+# So long that no two uris of an archive have the same.
+DIGEST_BYTES = 16
 # Protocols that never lead to files of the machine that reads them.
 REMOTE = frozenset(
     {"gs", "gcs", "s3", "s3a", "http", "https", "abfs", "abfss", "az", "adl", "hdfs", "webhdfs", "sftp", "ssh", "ftp"}
@@ -97,9 +99,13 @@ def distinct(images: Iterable[ListedImage]) -> Iterator[ListedImage]:
     with closing(sqlite3.connect("", check_same_thread=False)) as database:
         database.execute("CREATE TABLE seen (uri BLOB PRIMARY KEY) WITHOUT ROWID")
         for image in images:
-            digest = blake2b(image.uri.encode(errors="surrogateescape"), digest_size=16).digest()
-            if database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest,)).rowcount:
+            if database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest_of(image.uri),)).rowcount:
                 yield image
+
+
+def digest_of(uri: str) -> bytes:
+    """What stands for a uri where there are many: DIGEST_BYTES bytes."""
+    return blake2b(uri.encode(errors="surrogateescape"), digest_size=DIGEST_BYTES).digest()
 
 
 def refuse_local(uri: str) -> None:

@@ -31,7 +31,8 @@ from q1net_core.errors import ConfigError
 
 def survey_images(root: beam.Pipeline, config: ShardsConfig, corpus: Corpus, work: str) -> beam.PCollection[str]:
     """The first pass; its elements are the uris of its files."""
-    return root | "Inputs" >> ReadInputs(corpus.files) | "Survey" >> SurveyImages(config, corpus.images, work)
+    inputs = root | "InputFiles" >> beam.Create(corpus.files) | "Inputs" >> ReadInputs()
+    return inputs | "Survey" >> SurveyImages(config, corpus.images, work)
 
 
 def write_dataset(

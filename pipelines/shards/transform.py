@@ -46,9 +46,8 @@ class MakeShards(beam.PTransform):
         config, corpus = self.config, self.corpus
         work = make_work(config, corpus.images, local=False)
         once = root.pipeline | "Once" >> beam.Create([None])
-        surveyed = (
-            root.pipeline | "Inputs" >> ReadInputs(corpus.files) | "Survey" >> SurveyImages(config, corpus.images, work)
-        )
+        inputs = root.pipeline | "InputFiles" >> beam.Create(corpus.files) | "Inputs" >> ReadInputs()
+        surveyed = inputs | "Survey" >> SurveyImages(config, corpus.images, work)
         plan = once | "Plan" >> beam.Map(plan_after, AsList(surveyed), config, corpus)
         images = AsSingleton(plan | "Images" >> beam.Map(lambda plan: plan.images))
         shards = (
