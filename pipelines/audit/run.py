@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.pvalue import AsList, AsSingleton
 
 from pipelines import files
 from pipelines.audit.accounting import Difference, MatchInputs, describe_differences
@@ -34,6 +35,16 @@ Written = tuple[files.Part, AuditSummary]
 def count_parts(rows: int) -> int:
     """Of how many parts a run is, by its rows."""
     return max(1, -(-rows // ROWS_PER_PART))
+
+
+def buckets_of(rows: Any) -> Any:
+    """The same as a side input where the number is only known to the engine, in a PCollection."""
+    return count_parts(rows) if isinstance(rows, int) else AsSingleton(rows | "CountParts" >> beam.Map(count_parts))
+
+
+def describe_inputs(count: int | None, input_files: Iterable[str]) -> files.JSON:
+    """What a run's JSON files say of its inputs."""
+    return {"listed": count, "files": sorted(uri.rpartition("/")[2] for uri in input_files)}
 
 
 def part_of(uri: str, parts: int) -> int:
@@ -112,6 +123,8 @@ def commit_run(
     summary = AuditSummary.merge_all(summary for _, summary in written)
     files.write_json(storage.join(run_uri, "summary.json"), summary.to_json())
     totals = {"rows": rows, "ok": summary.total.statuses.get(Status.OK.value, 0), "carried": carried}
+    if input_files:
+        about = about | {"inputs": describe_inputs(expected, input_files)}
     about = about | {"totals": totals, "committed_at": datetime.now(UTC).isoformat()}
     about["failed"] = find_failure(totals["ok"], rows, about.get("arguments", {}).get("max_failure_ratio"))
     files.commit(storage.join(run_uri, "_run.json"), about, (part for part, _ in written))
@@ -133,7 +146,7 @@ class CommitRun(beam.PTransform):
 
     Args:
         run_uri: the run's own, new folder.
-        expected: how many rows there must be.
+        expected: how many rows there must be, a number or a PCollection of it.
         about: what else `_run.json` says, JSON values.
         by_group: put the rows of each group into a Hive folder of its own.
         input_files: uris of the files that list the inputs, a PCollection: each input must have its row. Without, rows
@@ -141,7 +154,7 @@ class CommitRun(beam.PTransform):
     """
 
     run_uri: str
-    expected: int
+    expected: Any
     about: dict[str, Any]
     by_group: bool = False
     input_files: Any = None
@@ -149,10 +162,11 @@ class CommitRun(beam.PTransform):
     def expand(self, tables: Any) -> beam.PCollection[str]:
         """From tables of rows, or a pair of them: judged by this run, carried over from earlier ones."""
         judged, *carried = tables if isinstance(tables, tuple) else (tables,)
-        buckets = count_parts(self.expected)
+        buckets = buckets_of(self.expected)
+        expected = self.expected if isinstance(self.expected, int) else AsSingleton(self.expected)
         count: Any = 0
         if carried:
-            count = beam.pvalue.AsSingleton(
+            count = AsSingleton(
                 carried[0] | "Rows" >> beam.Map(len) | "Sum" >> beam.CombineGlobally(sum).without_defaults(), 0
             )
         parts = (
@@ -169,12 +183,11 @@ class CommitRun(beam.PTransform):
                 | "Parts" >> beam.Map(itemgetter(0))
                 | "MatchInputs" >> MatchInputs(self.input_files, self.run_uri, buckets)
             )
-            matched = beam.pvalue.AsList(differences), beam.pvalue.AsList(self.input_files)
+            matched = AsList(differences), AsList(self.input_files)
         return (
             judged.pipeline
             | "Once" >> beam.Create([None])
-            | "Commit"
-            >> beam.Map(commit_run, beam.pvalue.AsList(parts), self.run_uri, self.expected, self.about, count, *matched)
+            | "Commit" >> beam.Map(commit_run, AsList(parts), self.run_uri, expected, self.about, count, *matched)
         )
 
 
