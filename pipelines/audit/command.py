@@ -15,10 +15,11 @@ from pipelines import files
 from pipelines.audit.closing import close_run
 from pipelines.audit.config import AuditConfig, parse
 from pipelines.audit.inputs import ListImages, check_sources, list_images
+from pipelines.audit.parts import buckets_of
 from pipelines.audit.pieces import WritePieces, drop_pieces
 from pipelines.audit.plan import make_plan, render_plan
 from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
-from pipelines.audit.run import CommitRun, ReadPieces, buckets_of, describe_inputs
+from pipelines.audit.run import CommitRun, ReadPieces, describe_inputs
 from pipelines.audit.table import SCHEMA_VERSION, to_row
 from pipelines.audit.transform import AuditImages
 from pipelines.inputs import ReadInputs, write_inputs
