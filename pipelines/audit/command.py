@@ -20,6 +20,7 @@ from pipelines.audit.pieces import WritePieces, drop_pieces
 from pipelines.audit.plan import make_plan, render_plan
 from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
 from pipelines.audit.run import CommitRun, ReadPieces, describe_inputs
+from pipelines.audit.shares import IMAGES_PER_PROCESS, audit_in_shares
 from pipelines.audit.table import SCHEMA_VERSION, to_row
 from pipelines.audit.transform import AuditImages
 from pipelines.inputs import ReadInputs, write_inputs
@@ -147,6 +148,11 @@ def rehearse(config: AuditConfig, options: PipelineOptions) -> str:
     return describe_graph(dry_run(lambda root: build(root, config, Run(uri), transform), options))
 
 
+def goes_in_shares(run: Run, workers: int) -> bool:
+    """Whether a run on this machine is one of shares: no rows are carried, and its processes are worth their start."""
+    return not run.earlier and (workers == 1 or (run.images or 0) >= workers * IMAGES_PER_PROCESS)
+
+
 def audit(config: AuditConfig, options: PipelineOptions) -> str:
     """Run one audit to its commit; returns the run's uri.
 
@@ -164,8 +170,13 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
         Predictor(own[0])
     run = start_run(config, transform, on_engine=not is_local(options))
     try:
-        build_run = partial(build, config=config, run=run, audit=transform)
-        counted = run_pipeline(build_run, options, "rows", run.images or 0, "image", with_keras)
+        if config.workers and not with_keras and goes_in_shares(run, config.workers):
+            estimate = EstimateRoutes(transform.settings, transform.weights, redistribute=False, batched=True)
+            commit = CommitRun(run.uri, run.images, run.about, config.partition_by_group)
+            counted = audit_in_shares(estimate, options, config.workers, run.input_files, commit)
+        else:
+            build_run = partial(build, config=config, run=run, audit=transform)
+            counted = run_pipeline(build_run, options, "rows", run.images or 0, "image", with_keras)
     except BaseException:
         # Ctrl-C too: whatever ends the run, people are told what is left of it, and the end goes on.
         print(f"{run.uri} is not committed; the same command with --resume keeps what is done", file=sys.stderr)

@@ -54,10 +54,17 @@ def summarise(rows: Sequence[Row], codec: str) -> dict[str, Any]:
 
 
 def bd_rates(means: Sequence[Row], codec: str) -> dict[str, Any]:
-    """BD-rate in percent of each design over those before it, by PSNR, with the range of qualities both curves have."""
+    """BD-rate in percent by PSNR, with the range of qualities that both curves have.
+
+    Of each design over those before it, and of each other codec over the plain one.
+    """
     curves = {design: curve_of(means, codec, design, "psnr") for design in DESIGNS}
+    compared = [(FILTER, CODEC), (PATTERNS, CODEC), (PATTERNS, FILTER)]
+    for name in dict.fromkeys(mean["codec"] for mean in means if mean["codec"] != codec):
+        curves[name] = curve_of(means, name, CODEC, "psnr")
+        compared.append((name, CODEC))
     rates = {}
-    for other, base in ((FILTER, CODEC), (PATTERNS, CODEC), (PATTERNS, FILTER)):
+    for other, base in compared:
         both = (curves[base], curves[other])
         if min(len(curve.qualities) for curve in both) > 1:
             rates[f"{other} over {base}"] = {

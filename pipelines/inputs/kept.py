@@ -1,11 +1,11 @@
 """The inputs of a run, kept in its folder while they are listed, read back by the workers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from hashlib import sha256
 from io import BytesIO
-from itertools import islice
+from itertools import chain, groupby, islice
 from typing import Any
 
 import apache_beam as beam
@@ -94,6 +94,29 @@ def read_inputs(uri: str) -> Iterator[ListedImage]:
         yield from map(from_cells, batch.to_pylist())
 
 
+def archive_of(image: ListedImage) -> str:
+    """The archive that must be had as a whole for this image; an empty string for any other image."""
+    place = split_member(image.uri) if image.member and image.member.packing in TOGETHER else None
+    return place[0] if place else ""
+
+
+def take_turns(uris: Sequence[str], size: int, next_turn: Callable[[], int]) -> Iterator[list[ListedImage]]:
+    """The inputs of these files whose turn it is, in batches of at most ``size``.
+
+    Every batch is a turn; all batches of an archive that is had as a whole are one, so that one process unpacks it.
+    Whoever takes turns from the same ``next_turn`` shares the inputs: each goes to exactly one.
+    """
+    mine, turn = next_turn(), -1
+    for archive, images in groupby(chain.from_iterable(map(read_inputs, uris)), archive_of):
+        turn += bool(archive)
+        while batch := list(islice(images, size)):
+            turn += not archive
+            if turn > mine:
+                mine = next_turn()
+            if turn == mine:
+                yield batch
+
+
 def read_uris(uri: str) -> Iterator[str]:
     """The uris of the same inputs, as they are printed."""
     file = pq.ParquetFile(BytesIO(storage.read_bytes(uri, MAX_BYTES)))
@@ -104,8 +127,7 @@ def read_uris(uri: str) -> Iterator[str]:
 
 def put_in_place(image: ListedImage) -> tuple[bytes, ListedImage]:
     """An input with what must stay in one place: the archive of a member that is had by unpacking it, else its uri."""
-    place = split_member(image.uri) if image.member and image.member.packing in TOGETHER else None
-    return (place[0] if place else image.uri).encode(errors="surrogateescape"), image
+    return (archive_of(image) or image.uri).encode(errors="surrogateescape"), image
 
 
 def in_order(placed: tuple[bytes, Iterable[ListedImage]]) -> list[ListedImage]:

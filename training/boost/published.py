@@ -1,11 +1,13 @@
 """The scheme as its supplement publishes it: an index for every cell of a grid, features by k-means, three networks.
 
 Source: supplement of Chen, Chang, Tsai and Chiu, "Boosting Image and Video Compression via Learning Latent Residual
-Patterns", BMVC 2020, tables 1 and 2; what these leave out follows section 1 of docs/residual_patterns.md.
+Patterns", BMVC 2020, tables 1 and 2; what these leave out follows "The published scheme" in docs/residual_patterns.md.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import keras
 import numpy as np
@@ -25,6 +27,8 @@ FEATURES = ENCODER[-1]
 UPSAMPLER = ((5, 256), (3, 256), (3, 128), (3, CELL * CELL))
 # Table 2: channels of F before the last three, and the layer that U's output enters in front of.
 REFINER, ENTERS = (64,) * 7, 5
+# What the networks give, whatever the precision policy: bfloat16 has too few digits for a residual.
+WHOLE = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ def build_encoder() -> keras.Model:
     for channels in ENCODER[:-1]:
         x = convolve(convolve(x, channels), channels, stride=2)
     x = layers.Conv2D(FEATURES, 3, padding="same")(convolve(x, FEATURES))
-    return keras.Model(residual, layers.BatchNormalization(scale=False, center=False)(x), name="encoder")
+    features = layers.BatchNormalization(scale=False, center=False, dtype=WHOLE)(x)
+    return keras.Model(residual, features, name="encoder")
 
 
 def build_decoder() -> keras.Model:
@@ -90,7 +95,7 @@ def build_decoder() -> keras.Model:
     x = features
     for first, second in DECODER[:-1]:
         x = layers.UpSampling2D(interpolation="bilinear")(convolve(convolve(x, first), second))
-    x = layers.Conv2D(DECODER[-1][1], 3, padding="same")(convolve(x, DECODER[-1][0]))
+    x = layers.Conv2D(DECODER[-1][1], 3, padding="same", dtype=WHOLE)(convolve(x, DECODER[-1][0]))
     return keras.Model(features, x, name="decoder")
 
 
@@ -101,7 +106,7 @@ def build_upsampler() -> keras.Model:
     for number, (size, channels) in enumerate(UPSAMPLER, start=1):
         last = number == len(UPSAMPLER)
         x = layers.Conv2D(channels, size, padding="same", activation="sigmoid" if last else "tanh")(x)
-    return keras.Model(patterns, PixelShuffle()(x), name="upsampler")
+    return keras.Model(patterns, PixelShuffle(dtype=WHOLE)(x), name="upsampler")
 
 
 class PixelShuffle(layers.Layer):
@@ -129,7 +134,7 @@ def build_refiner() -> keras.Model:
             x = layers.Add()([x, plane])
         x = layers.Conv2D(channels, 3, padding="same")(x)
         x = layers.ReLU()(layers.BatchNormalization()(x))
-    x = layers.Add()([layers.Conv2D(3, 3, padding="same")(x), decoded])
+    x = layers.Add(dtype=WHOLE)([layers.Conv2D(3, 3, padding="same", dtype=WHOLE)(x), decoded])
     return keras.Model([decoded, plane], x, name="refiner")
 
 
@@ -138,7 +143,7 @@ def build_published() -> Published:
     return Published(build_encoder(), build_decoder(), build_upsampler(), build_refiner())
 
 
-def join(networks: Published, recipe: PublishedRecipe, with_centres: bool, rate: float) -> keras.Model:
+def join(networks: Published, recipe: PublishedRecipe, with_centres: bool) -> keras.Model:
     """The networks as one model to train: on true features, or on centres, which carry no gradient to E."""
     decoded, residual = keras.Input((None, None, 3)), keras.Input((None, None, 3))
     centres = keras.Input((None, None, FEATURES))
@@ -147,9 +152,9 @@ def join(networks: Published, recipe: PublishedRecipe, with_centres: bool, rate:
     outputs = [networks.decoder(features), shown, *([features] if with_centres else [])]
     model = keras.Model([decoded, residual, *([centres] if with_centres else [])], outputs)
     weights = recipe.weights if with_centres else recipe.true_weights
-    losses = ["mae"] * len(weights)
+    optimizer = keras.optimizers.Adam(recipe.learning_rate)
     model.compile(
-        keras.optimizers.Adam(rate), losses, loss_weights=list(weights), jit_compile=False, run_eagerly=recipe.eager
+        optimizer, ["mae"] * len(weights), loss_weights=list(weights), jit_compile=False, run_eagerly=recipe.eager
     )
     return model
 
@@ -187,14 +192,21 @@ def draw_crops(
     return np.stack([original for original, _ in crops]), np.stack([decoded for _, decoded in crops])
 
 
-def train_published(pairs: Sequence[Pair], recipe: PublishedRecipe) -> tuple[Published, Float32Array]:
-    """Train as published; returns the networks and the patterns."""
+def train_published(
+    pairs: Sequence[Pair], recipe: PublishedRecipe, seconds: float = inf
+) -> tuple[Published, Float32Array, int]:
+    """Train as published; returns the networks, the patterns and the number of epochs.
+
+    After so many CPU ``seconds`` no further epoch begins, but for those that the patterns need.
+    """
     keras.utils.set_random_seed(recipe.seed)
-    rng = np.random.default_rng(recipe.seed)
-    networks, centres = build_published(), np.zeros((0, FEATURES), np.float32)
-    for epoch in range(recipe.epochs):
-        with_centres = epoch >= recipe.true_epochs
-        model = join(networks, recipe, with_centres, recipe.learning_rate / 2 ** (epoch // recipe.halve_every))
+    rng, start = np.random.default_rng(recipe.seed), time.process_time()
+    networks, centres, done = build_published(), np.zeros((0, FEATURES), np.float32), 0
+    phases = [join(networks, recipe, with_centres) for with_centres in (False, True)]
+    while done < recipe.epochs and (done < recipe.true_epochs or time.process_time() - start < seconds):
+        with_centres = done >= recipe.true_epochs
+        model, losses = phases[with_centres], []
+        model.optimizer.learning_rate = recipe.learning_rate / 2 ** (done // recipe.halve_every)
         for _ in range(recipe.steps):
             originals, decoded = draw_crops(pairs, recipe.batch, recipe, rng)
             residuals = originals - decoded
@@ -202,10 +214,12 @@ def train_published(pairs: Sequence[Pair], recipe: PublishedRecipe) -> tuple[Pub
             if with_centres:
                 cells = quantise(networks, residuals, centres)[1]
                 inputs, targets = [*inputs, cells], [*targets, cells]
-            model.train_on_batch(inputs, targets)
-        if epoch >= recipe.true_epochs - 1:
+            losses.append(model.train_on_batch(inputs, targets)[0])
+        done += 1
+        if done >= recipe.true_epochs:
             centres = collect_centres(networks, pairs, recipe, rng)
-    return networks, centres
+        print(f"epoch {done}: loss {np.mean(losses):.5f}, {time.process_time() - start:.0f} CPU seconds", flush=True)
+    return networks, centres, done
 
 
 def collect_centres(

@@ -123,6 +123,7 @@ def test_an_evaluation_writes_rows_summary_table_and_diagram(
     summary = json.loads((tmp_path / "boost.json").read_text())
     assert summary["images"] == 3
     assert {mean["codec"] for mean in summary["means"]} == {"jpeg", "avif", "jpegxl"}
+    assert set(summary["bd_rates"]) >= {"patterns over filter", "avif over codec", "jpegxl over codec"}
     assert (tmp_path / "boost.png").read_bytes()[:4] == b"\x89PNG"
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -67,11 +68,19 @@ def test_centres_are_means_of_their_members() -> None:
 
 def test_a_smoke_training_gives_networks_that_are_measured() -> None:
     pairs = [compress(draw_picture(40, 48, seed), BASES["jpeg"], 10) for seed in range(3)]
-    networks, centres = train_published(pairs, PRESETS["smoke"])
+    networks, centres, epochs = train_published(pairs, PRESETS["smoke"])
+    assert epochs == 2
     assert centres.shape == (8, 256)
     gain, side = measure_published(networks, centres, pairs[0])
     assert np.isfinite(gain)
     assert 0 <= side <= np.log2(8) / 64
+
+
+def test_a_training_that_is_out_of_time_has_patterns() -> None:
+    pairs = [compress(draw_picture(40, 48), BASES["jpeg"], 10)]
+    _, centres, epochs = train_published(pairs, replace(PRESETS["smoke"], epochs=9), 0)
+    assert epochs == PRESETS["smoke"].true_epochs
+    assert centres.shape == (8, 256)
 
 
 @pytest.mark.parametrize("patterns", [512, 1024, 2048, 4096])
