@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo check test test-all test-prism test-flink lint bench bench-lattice bench-shards bench-stores bench-training bench-training-steps photographs clean
+.PHONY: demo check test test-all test-prism test-flink lint bench bench-engines bench-lattice bench-shards bench-stores bench-training bench-training-steps photographs clean
 
 demo: .venv/.installed
 	$(BIN)/q1net audit tests/photographs --output out/demo --group 'photographs/([^/]+)/'
@@ -31,9 +31,18 @@ test-prism: .venv/.developing .cache/bin/prism
 test-flink: .venv/.developing .cache/flink/.verified
 	Q1NET_FLINK=$(CURDIR)/.cache/flink $(BIN)/pytest tests/engines/test_flink.py
 
-.cache/flink/.verified: tests/engines/flink/pom.xml tests/engines/flink/sha256sums
+# What fails to download is tried again, and no connection is waited for without end.
+MAVEN := mvn --batch-mode --quiet --update-snapshots --file tests/engines/flink/pom.xml \
+	-Dmaven.wagon.http.retryHandler.count=5 -Dmaven.wagon.rto=60000 \
+	-Daether.connector.http.retryHandler.count=5 -Daether.connector.requestTimeout=60000 \
+	dependency:copy-dependencies
+
+.cache/flink/.fetched: tests/engines/flink/pom.xml
 	rm -rf .cache/flink
-	mvn --batch-mode --quiet --file tests/engines/flink/pom.xml dependency:copy-dependencies
+	$(MAVEN) || (sleep 20 && $(MAVEN)) || (sleep 60 && $(MAVEN))
+	touch $@
+
+.cache/flink/.verified: .cache/flink/.fetched tests/engines/flink/sha256sums
 	cd .cache/flink && sha256sum --check --strict --quiet $(CURDIR)/tests/engines/flink/sha256sums
 	test $$(ls .cache/flink | wc -l) = $$(wc -l < tests/engines/flink/sha256sums)
 	touch $@
@@ -45,6 +54,12 @@ lint: .venv/.developing
 
 bench: .venv/.developing
 	$(BIN)/python benchmarks/audit.py
+
+# Prism and Flink take part once `make test-prism` and `make test-flink` have fetched them.
+bench-engines: .venv/.developing
+	Q1NET_PRISM=$(wildcard $(CURDIR)/.cache/bin/prism) \
+	Q1NET_FLINK=$(patsubst %/.verified,%,$(wildcard $(CURDIR)/.cache/flink/.verified)) \
+	$(BIN)/python benchmarks/engines.py
 
 bench-lattice: .venv/.developing
 	$(BIN)/python benchmarks/lattice.py

@@ -67,6 +67,7 @@ setup(
             "mypy>=1.18",
             "onnx>=1.23,<2",
             "polars>=1.35,<2",
+            "psutil>=7,<8",
             "pytest>=8.4",
             "pytest-xdist>=3.8",
             "python-hcl2>=8.1,<9",

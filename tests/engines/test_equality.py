@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from corpus import IMAGES
-from rows import Row, audited_rows, check_counts, check_rows
+from rows import Row, audited_rows, check_counts, check_rows, read_counts
 
 from pipelines import inference
 from q1net_core.records import Status
@@ -40,6 +40,7 @@ def test_threads_batches_and_replays_give_the_rows_of_the_plain_loop(
 ) -> None:
     monkeypatch.setattr(inference, "IMAGES_PER_BATCH", images)
     check_rows(audited_rows([corpus], tmp_path, [flags]), expected)
+    assert read_counts(tmp_path)["inference_request_batch_size"]["max"] == images
     if "repeat" not in flags:
         check_counts(tmp_path, expected)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from rooms import ROOT
 from servers import free_port, running
 
@@ -26,12 +27,7 @@ class Engine:
 
     def workers(self) -> list[int]:
         """The processes that work at this moment."""
-        return [int(pid) for pid in Path(f"/proc/{self.pool}/task/{self.pool}/children").read_text().split()] + [
-            int(pid)
-            for thread in Path(f"/proc/{self.pool}/task").iterdir()
-            if thread.name != str(self.pool)
-            for pid in (thread / "children").read_text().split()
-        ]
+        return [process.pid for process in psutil.Process(self.pool).children()]
 
 
 def worker_environment() -> dict[str, str]:

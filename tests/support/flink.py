@@ -20,6 +20,8 @@ OPENED = (
 )
 # Else Beam starts new workers for every stage of a job.
 KEEP_WORKERS = "--environment_cache_millis=60000"
+# Seconds that Beam waits for the job server.
+PATIENCE = "--job_server_timeout=300"
 TASK_MANAGERS = ("one", "two")
 SLOTS = 2
 # Flink's own scripts work out the sizes of a task manager's memory; without them all must be given.
@@ -44,11 +46,14 @@ CONFIGURATION = {
     "taskmanager.memory.jvm-overhead.max": "64m",
     # A job of two at a time uses both task managers, and fits into one of them.
     "cluster.evenly-spread-out-slots": "true",
+    # Restarts go to a killed task manager too, in vain, until the job manager knows that it is gone.
     "restart-strategy.type": "fixed-delay",
-    "restart-strategy.fixed-delay.attempts": 3,
+    "restart-strategy.fixed-delay.attempts": 30,
     "restart-strategy.fixed-delay.delay": "1s",
+    # A killed process refuses the next heartbeats; one that is only slow has a minute to answer.
     "heartbeat.interval": 1000,
-    "heartbeat.timeout": 10_000,
+    "heartbeat.timeout": 60_000,
+    "pekko.ask.timeout": "60s",
     # Everything runs on one class path.
     "classloader.resolve-order": "parent-first",
 }
@@ -115,6 +120,7 @@ def start_flink(jars: Path, folder: Path) -> Iterator[Flink]:
             f"--job_endpoint=localhost:{jobs}",
             f"--parallelism={SLOTS}",
             KEEP_WORKERS,
+            PATIENCE,
             *workers,
         )
         flink = Flink(flags, f"http://localhost:{rest}", task_managers)
@@ -124,7 +130,7 @@ def start_flink(jars: Path, folder: Path) -> Iterator[Flink]:
 
 def await_task_managers(flink: Flink) -> None:
     """Wait until all have registered: a job that starts before would use the first alone."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while flink.ask("overview")["taskmanagers"] < len(flink.task_managers):
         if time.monotonic() > deadline:
             raise TimeoutError("the task managers did not register with the job manager")

@@ -47,13 +47,18 @@ def check_rows(found: list[Row], expected: list[Row]) -> None:
         for name in wanted.keys() | row.keys()
         if name != "processed_at" and not same(row[name], wanted[name])
     ]
-    assert different == []
+    assert different == [], different[:5]
+
+
+def read_counts(output: Path) -> dict[str, Any]:
+    """The counters and distributions of the one run of a folder."""
+    (path,) = output.glob("run_id=*/counters.json")
+    return read_json(str(path))
 
 
 def check_counts(output: Path, expected: list[Row]) -> None:
     """Fail unless the one run of a folder counted what its rows say, and measured what engines are to measure."""
-    (path,) = output.glob("run_id=*/counters.json")
-    counted = read_json(str(path))
+    counted = read_counts(output)
     statuses = Counter(f"rows_{row['status']}" for row in expected)
     patches = {name: sum(row[name] or 0 for row in expected) for name in ("patches", "patches_used")}
     judged = sum(row["variant"] is not None for row in expected)
