@@ -1,6 +1,6 @@
 """Key frames of H.264 clips under a cap on the bit rate, boosted like pictures, at equal rate of the whole clip.
 
-python benchmarks/boost_video.py --model jpeg2000 --images kodak/ --caps 60,100,160,250,400
+python benchmarks/boost_video.py --model jpeg2000 --images kodak/ --levels 60,100,160,250,400
 
 A clip is a window that moves over a photograph. The model was trained behind another codec: none is for H.264.
 """
@@ -98,18 +98,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", required=True, help="lossless photographs of at least 444 pixels a side")
     parser.add_argument("--model", required=True, help="an .npz file, or a packaged model")
-    parser.add_argument("--caps", type=parse_levels, required=True, help="kbit/s, by commas")
+    parser.add_argument("--levels", type=parse_levels, required=True, help="caps in kbit/s, by commas")
     options = parser.parse_args()
     start_quietly()
     model = read_boost_model(options.model)
     clips = [
-        {cap: measure_clip(make_clip(photograph), cap, model) for cap in options.caps}
+        {cap: measure_clip(make_clip(photograph), cap, model) for cap in options.levels}
         for photograph in read_photographs(options.images)
     ]
     curves = [Curve.through([results["codec"] for results in clip.values()]) for clip in clips]
     print(f"{len(clips)} clips; key frames: gain in dB at equal rate of the clip")
     print("cap   kbit/s    dB  filter patterns  patterns over filter")
-    for cap in options.caps:
+    for cap in options.levels:
         rate, quality = np.mean([clip[cap]["codec"] for clip in clips], axis=0)
         gains = {
             design: [
