@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from hashlib import sha256
 from io import BytesIO
 from itertools import chain, groupby, islice
 from typing import Any
@@ -69,24 +70,21 @@ def from_cells(row: dict[str, Any]) -> ListedImage:
 def write_inputs(images: Iterable[ListedImage], run_uri: str) -> tuple[list[str], int]:
     """Keep the inputs in the run's folder, as they come; returns the files' uris and how many inputs."""
     uris: list[str] = []
-    count = 0
-    rows: list[dict[str, Any]] = []
-
-    def flush() -> None:
-        buffer = BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows, INPUTS_SCHEMA), buffer, compression="zstd")
-        uris.append(storage.join(run_uri, "_inputs", f"inputs-{len(uris):05d}.parquet"))
-        storage.write_bytes(uris[-1], buffer.getvalue())
-        rows.clear()
-
-    for image in images:
-        rows.append(to_cells(image))
-        count += 1
-        if len(rows) == INPUTS_PER_FILE:
-            flush()
-    if rows:
-        flush()
+    count, rest = 0, iter(images)
+    while some := list(islice(rest, INPUTS_PER_FILE)):
+        uris.append(write_inputs_file(some, run_uri, f"{len(uris):05d}"))
+        count += len(some)
     return uris, count
+
+
+def write_inputs_file(images: Sequence[ListedImage], run_uri: str, name: str | None = None) -> str:
+    """Keep some inputs in one file, named by its content unless it has a name; returns its uri."""
+    buffer = BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(map(to_cells, images)), INPUTS_SCHEMA), buffer, compression="zstd")
+    content = buffer.getvalue()
+    uri = storage.join(run_uri, "_inputs", f"inputs-{name or sha256(content).hexdigest()}.parquet")
+    storage.write_bytes(uri, content)
+    return uri
 
 
 def read_inputs(uri: str) -> Iterator[ListedImage]:
