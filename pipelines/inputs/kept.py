@@ -16,7 +16,7 @@ from pipelines.inputs.archives import split_member
 from q1net_core import storage
 from q1net_core.records import ListedImage, Member
 
-INPUTS_PER_FILE = 50_000
+INPUTS_PER_FILE = 10_000
 MAX_BYTES = 1 << 34
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 # Names of local files need not be text, so uris are kept as bytes here.
