@@ -45,7 +45,6 @@ def test_threads_batches_and_replays_give_the_rows_of_the_plain_loop(
         check_counts(tmp_path, expected)
 
 
-@pytest.mark.slow
 def test_processes_give_the_rows_of_the_plain_loop(corpus: Path, expected: list[Row], tmp_path: Path) -> None:
     flags = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
     check_rows(audited_rows([corpus], tmp_path, flags), expected)
