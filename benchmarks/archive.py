@@ -1,8 +1,10 @@
-"""An archive of many images on this machine: speed, peak memory, and what a kill costs.
+"""Archives of many images on this machine: speed, peak memory, and what a kill costs.
 
-`python benchmarks/archive.py --images 2000 --kill` with any flags of `q1net audit`. The images are links to a few
-hundred crops of the bundled photographs, at all kinds of levels. Each audit is a process of its own; one is killed with
-SIGKILL when half of its images are done, and started again with --resume.
+`python benchmarks/archive.py --images 200,2000,20000` with any flags of `q1net audit`. The images are links to a few
+hundred crops of the bundled photographs, at all kinds of levels. Each audit is a process of its own. With --kill one is
+killed with SIGKILL when half of its images are done, and started again with --resume.
+
+Peak memory is the sum of the peaks of all processes of an audit, an upper bound: pages that they share count in each.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from PIL import Image
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS / "support"))
 
-from processes import cpu_seconds, watched  # noqa: E402
+from processes import watched  # noqa: E402
 
 PHOTOGRAPHS = TESTS / "photographs"
 DIFFERENT = 300
@@ -79,40 +81,47 @@ def newest(folder: Path, output: str) -> dict[str, dict[str, int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", default="2000", help="sizes of archives, by commas (%(default)s)")
     parser.add_argument("--side", type=int, default=192)
     parser.add_argument("--kill", action="store_true", help="kill one run at half, and resume it")
     options, flags = parser.parse_known_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_archive(folder, options.images, options.side)
-        begin = time.monotonic()
-        with watched() as processes:
-            if start(folder, "whole", flags).wait():
-                sys.exit((folder / "log").read_text()[-3000:])
-        seconds = time.monotonic() - begin
-        rows = newest(folder, "whole")["totals"]["rows"]
-        cpu, peak = cpu_seconds(), max(process.peak for process in processes.values()) / 1024
-        print(f"{rows} images of {options.side} x {options.side} pixels, {' '.join(flags) or 'no flags'}: "
-              f"{seconds:.0f} s, {rows / seconds:.1f} images per second, "
-              f"{1000 * cpu / rows:.0f} ms of one core for an image, peak {peak:.0f} MiB", flush=True)  # fmt: skip
-        if not options.kill:
-            return
-        process = start(folder, "killed", flags)
-        while finished(folder) < options.images // 2:
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        done = finished(folder)
-        begin = time.monotonic()
-        assert start(folder, "killed", [*flags, "--resume"]).wait() == 0, (folder / "log").read_text()[-3000:]
-        seconds = time.monotonic() - begin
-        totals = newest(folder, "killed")["totals"]
-        again = done - totals["carried"]
-        print(f"killed after {done} of {options.images}; {totals['carried']} rows kept, {again} done again, "
-              f"{again / options.images:.1%} of all; {totals['rows']} rows in the end, "
-              f"{seconds:.0f} s to finish")  # fmt: skip
+    print("{:>8}{:>9}{:>10}{:>12}{:>14}".format("images", "seconds", "images/s", "CPU ms each", "peak MiB"))
+    for images in map(int, options.images.split(",")):
+        with tempfile.TemporaryDirectory() as name:
+            make_archive(Path(name), images, options.side)
+            print(audit_whole(Path(name), flags), flush=True)
+            if options.kill:
+                print(audit_killed(Path(name), images, flags), flush=True)
+
+
+def audit_whole(folder: Path, flags: list[str]) -> str:
+    begin = time.monotonic()
+    with watched() as processes:
+        if start(folder, "whole", flags).wait():
+            sys.exit((folder / "log").read_text()[-3000:])
+    seconds = time.monotonic() - begin
+    rows = newest(folder, "whole")["totals"]["rows"]
+    cpu = 1000 * sum(process.cpu for process in processes.values()) / rows
+    peak = sum(process.peak for process in processes.values()) / 1024
+    return f"{rows:>8}{seconds:>9.0f}{rows / seconds:>10.1f}{cpu:>12.1f}{peak:>14.0f}"
+
+
+def audit_killed(folder: Path, images: int, flags: list[str]) -> str:
+    process = start(folder, "killed", flags)
+    while finished(folder) < images // 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = finished(folder)
+    begin = time.monotonic()
+    assert start(folder, "killed", [*flags, "--resume"]).wait() == 0, (folder / "log").read_text()[-3000:]
+    seconds = time.monotonic() - begin
+    totals = newest(folder, "killed")["totals"]
+    again = done - totals["carried"]
+    return (f"killed after {done} of {images}; {totals['carried']} rows kept, {again} done again, "
+          f"{again / images:.1%} of all; {totals['rows']} rows in the end, "
+          f"{seconds:.0f} s to finish")  # fmt: skip
 
 
 if __name__ == "__main__":

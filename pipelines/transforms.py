@@ -55,18 +55,24 @@ def count_row(record: ImageRecord) -> ImageRecord:
 
 @dataclass
 class ReadImages(beam.PTransform):
-    """uri or ListedImage -> (ListedImage, bytes), several reads at a time; failures go to the output FINISHED."""
+    """uri or ListedImage -> (ListedImage, bytes), several reads at a time; failures go to the output FINISHED.
+
+    ``batched``: elements are lists of ListedImage already, of which each is read at a time.
+    """
 
     max_bytes: int = Limits().max_bytes
+    batched: bool = False
 
-    def expand(self, images: beam.PCollection[str | ListedImage]) -> Any:
+    def expand(self, images: beam.PCollection[Any]) -> Any:
         """Two outputs: the main one, and FINISHED."""
-        return (
-            images
-            | "AsListed" >> beam.Map(as_listed)
-            | "Together" >> beam.BatchElements(min_batch_size=READS_AHEAD, max_batch_size=READS_AHEAD)
-            | "Read" >> beam.ParDo(ReadFn(Limits(max_bytes=self.max_bytes))).with_outputs(FINISHED, main="read")
-        )
+        if not self.batched:
+            images = (
+                images
+                | "AsListed" >> beam.Map(as_listed)
+                | "Together" >> beam.BatchElements(min_batch_size=READS_AHEAD, max_batch_size=READS_AHEAD)
+            )
+        read = beam.ParDo(ReadFn(Limits(max_bytes=self.max_bytes)))
+        return images | "Read" >> read.with_outputs(FINISHED, main="read")
 
 
 class ReadFn(beam.DoFn):
@@ -180,6 +186,7 @@ class EstimateRoutes(beam.PTransform):
         accelerator, inference_ram: see EstimateQuality.
         redistribute: put a Reshuffle before inference, so that decoding and inference scale apart. Without it an
             image goes through all steps in one place, which a single machine wants: nothing piles up in between.
+        batched: elements are lists of ListedImage, see ReadImages.
     """
 
     settings: EstimatorSettings
@@ -187,10 +194,11 @@ class EstimateRoutes(beam.PTransform):
     accelerator: str | None = None
     redistribute: bool = True
     inference_ram: str | None = None
+    batched: bool = False
 
-    def expand(self, images: beam.PCollection[str | ListedImage]) -> Any:
+    def expand(self, images: beam.PCollection[Any]) -> Any:
         """A tuple: an output for each way that an image may take through the steps."""
-        read = images | "ReadImages" >> ReadImages(self.settings.max_bytes)
+        read = images | "ReadImages" >> ReadImages(self.settings.max_bytes, self.batched)
         sampled = read.read | "SamplePatches" >> SamplePatches(self.settings, kinds_of(self.weights))
         finished = [read[FINISHED], sampled[FINISHED]]
         if self.weights:

@@ -43,20 +43,33 @@ def list_images(pattern: str, extensions: Collection[str] = IMAGE_EXTENSIONS) ->
     Raises:
         ConfigError: the protocol is unknown or lacks its package, or the store refuses to list.
     """
+    return (_listed(uri, info) for uri, info in _list(pattern, extensions, to_any_depth=True))
+
+
+def split_folder(pattern: str, extensions: Collection[str] = IMAGE_EXTENSIONS) -> Iterator[ListedImage | str]:
+    """As list_images, but of a folder its first level only: the images there, and the uris of the folders there.
+
+    What list_images gives for these folders, each in its place, is what it gives for the whole. Raises as list_images.
+    """
+    for uri, info in _list(pattern, extensions, to_any_depth=False):
+        yield uri.rstrip("/") if info["type"] == "directory" else _listed(uri, info)
+
+
+def _list(pattern: str, extensions: Collection[str], to_any_depth: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
     fs, path = resolve(pattern)
     prefix = _prefix(fs, pattern, path)
     try:
-        for info in _find(fs, path, extensions):
-            if info["type"] == "file" and not info["name"].endswith("/"):
-                yield _listed(prefix + info["name"], info)
+        for info in _find(fs, path, extensions, to_any_depth):
+            yield prefix + info["name"], info
     except Exception as error:
+        # Clients of stores share no base class.
         raise ConfigError(
             f"cannot list {printable_uri(pattern)}: {reason_of(error)}; expected a place this process may list: "
             "check the path, its permissions and the credentials of the store"
         ) from error
 
 
-def _find(fs: Any, path: str, extensions: Collection[str]) -> Iterator[Mapping[str, Any]]:
+def _find(fs: Any, path: str, extensions: Collection[str], to_any_depth: bool) -> Iterator[Mapping[str, Any]]:
     fs.invalidate_cache()
     has_magic = any(character in path for character in "*?[")
     try:
@@ -74,19 +87,24 @@ def _find(fs: Any, path: str, extensions: Collection[str]) -> Iterator[Mapping[s
     elif literal["type"] != "directory":
         found = [literal]
     elif is_local(fs):
-        found = _search_local(fs, path, extensions)
+        found = (_search_local if to_any_depth else _scan_local)(fs, path, extensions)
     else:
-        found = (info for info in _search_remote(fs, path) if has_extension(info["name"], extensions))
-    yield from (_followed(fs, info) for info in found) if is_local(fs) else found
+        found = (_search_remote if to_any_depth else _scan_remote)(fs, path)
+        found = (info for info in found if info["type"] == "directory" or has_extension(info["name"], extensions))
+    for info in found:
+        if info["type"] == "directory" and not to_any_depth and literal is not None:
+            yield info
+            continue
+        followed = _followed(fs, info) if is_local(fs) else info
+        if followed["type"] == "file" and not followed["name"].endswith("/"):
+            yield followed
 
 
 def _search_remote(fs: Any, folder: str) -> Iterator[Mapping[str, Any]]:
     # Folders of the first level are listed side by side, and a few of them are in memory at a time.
-    own = folder.rstrip("/")
-    entries = [info for info in _gone_is_empty(fs.ls, folder, detail=True) if info["name"].rstrip("/") != own]
     with ThreadPoolExecutor(FOLDERS_AT_A_TIME) as pool:
         ahead: deque[Callable[[], Iterable[Mapping[str, Any]]]] = deque()
-        for info in sorted(entries, key=_place):
+        for info in _scan_remote(fs, folder):
             if info["type"] == "directory":
                 ahead.append(pool.submit(_find_below, fs, info["name"]).result)
             else:
@@ -95,6 +113,12 @@ def _search_remote(fs: Any, folder: str) -> Iterator[Mapping[str, Any]]:
                 yield from ahead.popleft()()
         while ahead:
             yield from ahead.popleft()()
+
+
+def _scan_remote(fs: Any, folder: str) -> list[Mapping[str, Any]]:
+    own = folder.rstrip("/")
+    entries = (info for info in _gone_is_empty(fs.ls, folder, detail=True) if info["name"].rstrip("/") != own)
+    return sorted(entries, key=_place)
 
 
 def _find_below(fs: Any, folder: str) -> list[Mapping[str, Any]]:
@@ -125,6 +149,14 @@ def has_extension(name: str, extensions: Collection[str]) -> bool:
 
 
 def _search_local(fs: Any, folder: str, extensions: Collection[str]) -> Iterator[Mapping[str, Any]]:
+    for info in _scan_local(fs, folder, extensions):
+        if info["type"] == "directory":
+            yield from _search_local(fs, info["name"], extensions)
+        else:
+            yield info
+
+
+def _scan_local(fs: Any, folder: str, extensions: Collection[str]) -> Iterator[Mapping[str, Any]]:
     # fsspec's own search skips folders it may not read without a word, and their images with them.
     try:
         with os.scandir(folder) as entries:
@@ -134,8 +166,8 @@ def _search_local(fs: Any, folder: str, extensions: Collection[str]) -> Iterator
     for name in names:
         path = os.path.join(folder, name)  # noqa: PTH118
         if name.endswith("/"):
-            yield from _search_local(fs, path.rstrip("/"), extensions)
-        elif has_extension(name, extensions):
+            yield {"name": path.rstrip("/"), "type": "directory"}
+        elif has_extension(name, extensions) and not os.path.isdir(path):  # noqa: PTH112 (a link to a folder)
             try:
                 yield fs.info(path)
             except OSError:

@@ -98,8 +98,8 @@ def describe_differences(
         digests = set(wanted[kind][:SHOWN])
         names = sorted({uri for uri in uris if digest_of(uri) in digests})
         more = ", ..." if counts[kind] > len(names) else ""
-        told.append(f"{counts[kind]} {kind} ({', '.join(names)}{more})")
-    return "; ".join(told)
+        told.append(f"; {kind}: {counts[kind]} ({', '.join(names)}{more})")
+    return "".join(told)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import secrets
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -15,14 +14,16 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from pipelines import files
 from pipelines.audit.closing import close_run
 from pipelines.audit.config import AuditConfig, parse
+from pipelines.audit.inputs import ListImages, check_sources, list_images
+from pipelines.audit.parts import buckets_of
 from pipelines.audit.pieces import WritePieces, drop_pieces
 from pipelines.audit.plan import make_plan, render_plan
 from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
-from pipelines.audit.run import CommitRun, ReadPieces, count_parts
+from pipelines.audit.run import CommitRun, ReadPieces, describe_inputs
+from pipelines.audit.shares import IMAGES_PER_PROCESS, audit_in_shares
 from pipelines.audit.table import SCHEMA_VERSION, to_row
 from pipelines.audit.transform import AuditImages
-from pipelines.inputs import ReadInputs, assign_group, group_by, list_inputs, read_manifest, write_inputs
-from pipelines.inputs.patterns import leave_out, refuse_local
+from pipelines.inputs import ReadInputs, write_inputs
 from pipelines.runtime.dataflow import ENGINE as DATAFLOW
 from pipelines.runtime.dataflow import check_accelerator, describe_graph, dry_run
 from pipelines.runtime.local import run_pipeline
@@ -34,7 +35,6 @@ from q1net_core import __version__, storage
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.network.predictor import Predictor, needs_keras
 from q1net_core.network.weights import packaged_variants
-from q1net_core.records import ListedImage
 from q1net_core.settings import PinnedWeights
 
 
@@ -42,49 +42,36 @@ from q1net_core.settings import PinnedWeights
 class Run:
     """A run before its work starts: its uri, the files that list its inputs, how many inputs there are.
 
-    ``about`` is what its JSON files say of it from the start, ``earlier`` are files with rows that may still hold.
+    No files and None where the engine is to list them. ``about`` is what its JSON files say of it from the start,
+    ``earlier`` are files with rows that may still hold.
     """
 
     uri: str
-    input_files: list[str]
-    images: int
+    input_files: list[str] = field(default_factory=list)
+    images: int | None = None
     about: files.JSON = field(default_factory=dict)
     earlier: list[EarlierFile] = field(default_factory=list)
 
 
-def list_images(config: AuditConfig) -> Iterator[ListedImage]:
-    """The config's inputs with their groups, as they are found.
-
-    Raises:
-        ConfigError: there are none, they cannot be listed, or they are local where that is not welcome.
-    """
-    expression = group_by(config.group) if config.group else None
-    welcome = refuse_local if config.remote_only else lambda _: None
-    if config.manifest:
-        listed = read_manifest(config.manifest, config.group_column, config.carry, welcome)
-        images = leave_out(listed, config.exclude)
-    else:
-        for pattern in config.inputs:
-            welcome(pattern)
-        images = list_inputs(config.inputs, config.exclude)
-    return (assign_group(image, expression) if expression else image for image in images)
-
-
-def start_run(config: AuditConfig, audit: AuditImages) -> Run:
-    """Check the output, list the inputs, open the run's folder, find rows of earlier runs."""
+def start_run(config: AuditConfig, audit: AuditImages, on_engine: bool = False) -> Run:
+    """Check the output, list the inputs or leave it to the engine, open the run's folder, find rows of earlier runs."""
     storage.ensure_writable(config.output)
     started = datetime.now(UTC)
-    images = list_images(config)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     uri = storage.join(config.output, f"run_id={run_id}")
-    with ExitStack() as undo:
-        undo.callback(storage.remove, uri)
-        input_files, count = write_inputs(images, uri)
-        undo.pop_all()
+    input_files: list[str] = []
+    count: int | None = None
+    if on_engine:
+        check_sources(config)
+    else:
+        with ExitStack() as undo:
+            undo.callback(storage.remove, uri)
+            input_files, count = write_inputs(list_images(config), uri)
+            undo.pop_all()
     about = {
         "run_id": run_id,
         "started_at": started.isoformat(),
-        "inputs": {"listed": count, "files": [uri.rpartition("/")[2] for uri in input_files]},
+        **({} if on_engine else {"inputs": describe_inputs(count, input_files)}),
         "arguments": config.to_json(),
         "weights": [describe_weights(weights) for weights in audit.weights.values()],
         "versions": find_versions() | {"q1net_version": __version__, "schema_version": SCHEMA_VERSION},
@@ -115,10 +102,15 @@ def describe_weights(weights: PinnedWeights) -> dict[str, Any]:
 
 def build(root: beam.Pipeline, config: AuditConfig, run: Run, audit: AuditImages) -> beam.PCollection[str]:
     """The whole pipeline; its one output element is the uri of the committed run."""
-    listed = root | "InputFiles" >> beam.Create(run.input_files)
+    listed: Any
+    expected: Any = run.images
+    if run.images is None:
+        listed, expected = root | "ListImages" >> ListImages(config, run.uri)
+    else:
+        listed = root | "InputFiles" >> beam.Create(run.input_files)
     carried: tuple[Any, ...] = ()
     if run.earlier:
-        images, kept = listed | "SkipDone" >> SkipDone(run.earlier, count_parts(run.images))
+        images, kept = listed | "SkipDone" >> SkipDone(run.earlier, buckets_of(expected))
         carried = (kept,)
     else:
         images = listed | "Inputs" >> ReadInputs()
@@ -127,7 +119,7 @@ def build(root: beam.Pipeline, config: AuditConfig, run: Run, audit: AuditImages
     )
     rows = tuple(route | f"ToRow {number}" >> beam.Map(to_row) for number, route in enumerate(routes))
     judged = rows | "WritePieces" >> WritePieces(run.uri) | "ReadPieces" >> ReadPieces(run.uri)
-    commit = CommitRun(run.uri, run.images, run.about, config.partition_by_group, listed)
+    commit = CommitRun(run.uri, expected, run.about, config.partition_by_group, listed)
     return (judged, *carried) | "Commit" >> commit
 
 
@@ -153,8 +145,12 @@ def rehearse(config: AuditConfig, options: PipelineOptions) -> str:
         raise ConfigError(f"--dry-run is for --runner={DATAFLOW}; it shows the job graph")
     transform = make_transform(config, options)
     uri = storage.join(config.output, "run_id=dry-run")
-    run = Run(uri, [storage.join(uri, "_inputs", "inputs-00000.parquet")], images=1)
-    return describe_graph(dry_run(lambda root: build(root, config, run, transform), options))
+    return describe_graph(dry_run(lambda root: build(root, config, Run(uri), transform), options))
+
+
+def goes_in_shares(run: Run, workers: int) -> bool:
+    """Whether a run on this machine is one of shares: no rows are carried, and its processes are worth their start."""
+    return not run.earlier and (workers == 1 or (run.images or 0) >= workers * IMAGES_PER_PROCESS)
 
 
 def audit(config: AuditConfig, options: PipelineOptions) -> str:
@@ -172,10 +168,15 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
         if with_keras:
             start_quietly()
         Predictor(own[0])
-    run = start_run(config, transform)
+    run = start_run(config, transform, on_engine=not is_local(options))
     try:
-        build_run = partial(build, config=config, run=run, audit=transform)
-        counted = run_pipeline(build_run, options, "rows", run.images, "image", with_keras)
+        if config.workers and not with_keras and goes_in_shares(run, config.workers):
+            estimate = EstimateRoutes(transform.settings, transform.weights, redistribute=False, batched=True)
+            commit = CommitRun(run.uri, run.images, run.about, config.partition_by_group)
+            counted = audit_in_shares(estimate, options, config.workers, run.input_files, commit)
+        else:
+            build_run = partial(build, config=config, run=run, audit=transform)
+            counted = run_pipeline(build_run, options, "rows", run.images or 0, "image", with_keras)
     except BaseException:
         # Ctrl-C too: whatever ends the run, people are told what is left of it, and the end goes on.
         print(f"{run.uri} is not committed; the same command with --resume keeps what is done", file=sys.stderr)

@@ -8,7 +8,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.audit.table import check_carried
 from pipelines.runtime.dataflow import inference_hints
-from pipelines.runtime.options import add_workers, parse_flags
+from pipelines.runtime.options import add_workers, count_processes, parse_flags
 from pipelines.settings import add_exclude, add_settings, take_settings
 from q1net_core import storage
 from q1net_core.errors import ConfigError
@@ -37,6 +37,8 @@ class AuditConfig:
     carry: tuple[str, ...] = ()
     remote_only: bool = False
     max_failure_ratio: float | None = None
+    # Processes on this machine; None: the engine is as Beam's own flags say.
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if bool(self.inputs) == bool(self.manifest):
@@ -119,7 +121,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dry-run", "--dry_run", dest="dry_run", action="store_true", help="show Dataflow's job graph, run nothing"
     )
-    add_workers(parser)
+    add_workers(parser, "processes")
     return parser
 
 
@@ -128,4 +130,5 @@ def parse(argv: list[str]) -> tuple[AuditConfig, PipelineOptions]:
     values, options = parse_flags(make_parser(), argv)
     settings = take_settings(values)
     several = {name: tuple(values[name]) for name in ("inputs", "exclude", "carry")}
-    return AuditConfig(**values | several | {"settings": settings}), options
+    own = {"settings": settings, "workers": count_processes(options, argv)}
+    return AuditConfig(**values | several | own), options

@@ -15,8 +15,9 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from pipelines.audit.listing import find_runs
+from pipelines.audit.parts import part_of, split_by
 from pipelines.audit.pieces import list_pieces
-from pipelines.audit.run import part_of, read_rows, split_by
+from pipelines.audit.run import read_rows
 from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.files import JSON
 from pipelines.inputs import SpreadInputs, read_inputs

@@ -3,86 +3,29 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import blake2b
 from io import BytesIO
 from operator import itemgetter
 from typing import Any
-from urllib.parse import quote, unquote
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.pvalue import AsList, AsSingleton
 
 from pipelines import files
 from pipelines.audit.accounting import Difference, MatchInputs, describe_differences
-from pipelines.audit.pieces import WritePieces, read_piece, to_parquet
+from pipelines.audit.parts import Written, buckets_of, group_in, name_parts, write_part
+from pipelines.audit.pieces import WritePieces, read_piece
 from pipelines.audit.table import AUDIT_SCHEMA, audit_schema
 from q1net_core import storage
 from q1net_core.errors import ImageError
-from q1net_core.metrics import AuditSummary, FirstErrors
+from q1net_core.metrics import AuditSummary
 from q1net_core.records import Status
 
-ROWS_PER_PART = 100_000
-# Rows lie by group and uri, so that a query for one group, or one folder, skips most row groups of a part.
-ROWS_PER_ROW_GROUP = 25_000
-# The name that Hive, and everybody since, gives the folder of rows without a value.
-NO_GROUP = "__HIVE_DEFAULT_PARTITION__"
 
-Written = tuple[files.Part, AuditSummary]
-
-
-def count_parts(rows: int) -> int:
-    """Of how many parts a run is, by its rows."""
-    return max(1, -(-rows // ROWS_PER_PART))
-
-
-def part_of(uri: str, parts: int) -> int:
-    """Which part a row belongs to; depends on the uri alone, so retries rewrite the same files."""
-    return int.from_bytes(blake2b(uri.encode(), digest_size=8).digest()) % parts
-
-
-def folder_of(group: str | None) -> str:
-    """The Hive folder of a group's rows: ``group=NAME/``, percent-encoded."""
-    return f"group={NO_GROUP if group is None else quote(group, safe='')}/"
-
-
-def group_in(name: str) -> str | None:
-    """The group that a part's folder names; None where it has none."""
-    value = name.partition("group=")[2].partition("/")[0]
-    return None if value in ("", NO_GROUP) else unquote(value)
-
-
-def split_by(table: pa.Table, keys: Sequence[Any]) -> Iterator[tuple[Any, pa.Table]]:
-    """A table in pieces of equal key, one key for each row."""
-    places: dict[Any, list[int]] = {}
-    for place, key in enumerate(keys):
-        places.setdefault(key, []).append(place)
-    for key, chosen in places.items():
-        yield key, table.take(pa.array(chosen))
-
-
-def name_parts(table: pa.Table, parts: int, by_group: bool) -> Iterator[tuple[str, pa.Table]]:
-    """A table of rows split into the parts that these go to, by the parts' names."""
-    numbers = [part_of(uri, parts) for uri in table["uri"].to_pylist()]
-    folders = map(folder_of, table["group"].to_pylist()) if by_group else [""] * len(table)
-    names = [f"{folder}part-{n:05d}-of-{parts:05d}.parquet" for folder, n in zip(folders, numbers, strict=True)]
-    return split_by(table, names)
-
-
-def write_part(named: tuple[str, Iterable[pa.Table]], run_uri: str) -> Written:
-    """Write one part, ordered by group and uri; returns it with the statistics of its rows.
-
-    A part of a group's folder has no column ``group``: readers take it from the folder's name, and some refuse both.
-    """
-    name, tables = named
-    # Names that are not text may look alike in print; a retry must write the same bytes even so.
-    rows = pa.concat_tables(tables).sort_by([(key, "ascending") for key in ("group", "uri", "processed_at")])
-    kept = rows.drop_columns("group") if "/" in name else rows
-    part = files.write_part(run_uri, name, to_parquet(kept, row_group_size=ROWS_PER_ROW_GROUP), len(rows))
-    columns = {name: rows[name].to_pylist() for name in ("group", "status", "verdict", "quality", "uri", "error")}
-    errors = FirstErrors.of(zip(columns["status"], columns["uri"], columns["error"], strict=True))
-    told = (columns[name] for name in ("group", "status", "verdict", "quality"))
-    return part, AuditSummary.of(zip(*told, strict=True), errors)
+def describe_inputs(count: int | None, input_files: Iterable[str]) -> files.JSON:
+    """What a run's JSON files say of its inputs."""
+    return {"listed": count, "files": sorted(uri.rpartition("/")[2] for uri in input_files)}
 
 
 def commit_run(
@@ -106,12 +49,14 @@ def commit_run(
     if rows != expected or differences:
         told = describe_differences(differences, input_files, [part for part, _ in written], run_uri)
         raise RuntimeError(
-            f"run {run_uri} has {rows} rows for {expected} inputs{told and f': {told}'}; it is not committed, start it "
+            f"run {run_uri} has {rows} rows for {expected} inputs{told}; it is not committed, start it "
             "again with --resume"
         )
     summary = AuditSummary.merge_all(summary for _, summary in written)
     files.write_json(storage.join(run_uri, "summary.json"), summary.to_json())
     totals = {"rows": rows, "ok": summary.total.statuses.get(Status.OK.value, 0), "carried": carried}
+    if input_files:
+        about = about | {"inputs": describe_inputs(expected, input_files)}
     about = about | {"totals": totals, "committed_at": datetime.now(UTC).isoformat()}
     about["failed"] = find_failure(totals["ok"], rows, about.get("arguments", {}).get("max_failure_ratio"))
     files.commit(storage.join(run_uri, "_run.json"), about, (part for part, _ in written))
@@ -133,7 +78,7 @@ class CommitRun(beam.PTransform):
 
     Args:
         run_uri: the run's own, new folder.
-        expected: how many rows there must be.
+        expected: how many rows there must be, a number or a PCollection of it.
         about: what else `_run.json` says, JSON values.
         by_group: put the rows of each group into a Hive folder of its own.
         input_files: uris of the files that list the inputs, a PCollection: each input must have its row. Without, rows
@@ -141,7 +86,7 @@ class CommitRun(beam.PTransform):
     """
 
     run_uri: str
-    expected: int
+    expected: Any
     about: dict[str, Any]
     by_group: bool = False
     input_files: Any = None
@@ -149,10 +94,11 @@ class CommitRun(beam.PTransform):
     def expand(self, tables: Any) -> beam.PCollection[str]:
         """From tables of rows, or a pair of them: judged by this run, carried over from earlier ones."""
         judged, *carried = tables if isinstance(tables, tuple) else (tables,)
-        buckets = count_parts(self.expected)
+        buckets = buckets_of(self.expected)
+        expected = self.expected if isinstance(self.expected, int) else AsSingleton(self.expected)
         count: Any = 0
         if carried:
-            count = beam.pvalue.AsSingleton(
+            count = AsSingleton(
                 carried[0] | "Rows" >> beam.Map(len) | "Sum" >> beam.CombineGlobally(sum).without_defaults(), 0
             )
         parts = (
@@ -169,12 +115,11 @@ class CommitRun(beam.PTransform):
                 | "Parts" >> beam.Map(itemgetter(0))
                 | "MatchInputs" >> MatchInputs(self.input_files, self.run_uri, buckets)
             )
-            matched = beam.pvalue.AsList(differences), beam.pvalue.AsList(self.input_files)
+            matched = AsList(differences), AsList(self.input_files)
         return (
             judged.pipeline
             | "Once" >> beam.Create([None])
-            | "Commit"
-            >> beam.Map(commit_run, beam.pvalue.AsList(parts), self.run_uri, self.expected, self.about, count, *matched)
+            | "Commit" >> beam.Map(commit_run, AsList(parts), self.run_uri, expected, self.about, count, *matched)
         )
 
 

@@ -1,7 +1,7 @@
 """What a command looks at: files, folders, globs, URLs, archives and manifests -> a list of inputs, kept in the run."""
 
 from pipelines.inputs.groups import assign_group, group_by
-from pipelines.inputs.kept import ReadInputs, SpreadInputs, read_inputs, write_inputs
+from pipelines.inputs.kept import ReadInputs, SpreadInputs, read_inputs, take_turns, write_inputs
 from pipelines.inputs.manifests import read_manifest
 from pipelines.inputs.patterns import list_inputs
 
@@ -13,5 +13,6 @@ __all__ = [
     "list_inputs",
     "read_inputs",
     "read_manifest",
+    "take_turns",
     "write_inputs",
 ]

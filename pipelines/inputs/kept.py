@@ -1,9 +1,11 @@
 """The inputs of a run, kept in its folder while they are listed, read back by the workers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from hashlib import sha256
 from io import BytesIO
+from itertools import chain, groupby, islice
 from typing import Any
 
 import apache_beam as beam
@@ -68,24 +70,21 @@ def from_cells(row: dict[str, Any]) -> ListedImage:
 def write_inputs(images: Iterable[ListedImage], run_uri: str) -> tuple[list[str], int]:
     """Keep the inputs in the run's folder, as they come; returns the files' uris and how many inputs."""
     uris: list[str] = []
-    count = 0
-    rows: list[dict[str, Any]] = []
-
-    def flush() -> None:
-        buffer = BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows, INPUTS_SCHEMA), buffer, compression="zstd")
-        uris.append(storage.join(run_uri, "_inputs", f"inputs-{len(uris):05d}.parquet"))
-        storage.write_bytes(uris[-1], buffer.getvalue())
-        rows.clear()
-
-    for image in images:
-        rows.append(to_cells(image))
-        count += 1
-        if len(rows) == INPUTS_PER_FILE:
-            flush()
-    if rows:
-        flush()
+    count, rest = 0, iter(images)
+    while some := list(islice(rest, INPUTS_PER_FILE)):
+        uris.append(write_inputs_file(some, run_uri, f"{len(uris):05d}"))
+        count += len(some)
     return uris, count
+
+
+def write_inputs_file(images: Sequence[ListedImage], run_uri: str, name: str | None = None) -> str:
+    """Keep some inputs in one file, named by its content unless it has a name; returns its uri."""
+    buffer = BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(map(to_cells, images)), INPUTS_SCHEMA), buffer, compression="zstd")
+    content = buffer.getvalue()
+    uri = storage.join(run_uri, "_inputs", f"inputs-{name or sha256(content).hexdigest()}.parquet")
+    storage.write_bytes(uri, content)
+    return uri
 
 
 def read_inputs(uri: str) -> Iterator[ListedImage]:
@@ -93,6 +92,29 @@ def read_inputs(uri: str) -> Iterator[ListedImage]:
     file = pq.ParquetFile(BytesIO(storage.read_bytes(uri, MAX_BYTES)))
     for batch in file.iter_batches(batch_size=5_000):
         yield from map(from_cells, batch.to_pylist())
+
+
+def archive_of(image: ListedImage) -> str:
+    """The archive that must be had as a whole for this image; an empty string for any other image."""
+    place = split_member(image.uri) if image.member and image.member.packing in TOGETHER else None
+    return place[0] if place else ""
+
+
+def take_turns(uris: Sequence[str], size: int, next_turn: Callable[[], int]) -> Iterator[list[ListedImage]]:
+    """The inputs of these files whose turn it is, in batches of at most ``size``.
+
+    Every batch is a turn; all batches of an archive that is had as a whole are one, so that one process unpacks it.
+    Whoever takes turns from the same ``next_turn`` shares the inputs: each goes to exactly one.
+    """
+    mine, turn = next_turn(), -1
+    for archive, images in groupby(chain.from_iterable(map(read_inputs, uris)), archive_of):
+        turn += bool(archive)
+        while batch := list(islice(images, size)):
+            turn += not archive
+            if turn > mine:
+                mine = next_turn()
+            if turn == mine:
+                yield batch
 
 
 def read_uris(uri: str) -> Iterator[str]:
@@ -105,8 +127,7 @@ def read_uris(uri: str) -> Iterator[str]:
 
 def put_in_place(image: ListedImage) -> tuple[bytes, ListedImage]:
     """An input with what must stay in one place: the archive of a member that is had by unpacking it, else its uri."""
-    place = split_member(image.uri) if image.member and image.member.packing in TOGETHER else None
-    return (place[0] if place else image.uri).encode(errors="surrogateescape"), image
+    return (archive_of(image) or image.uri).encode(errors="surrogateescape"), image
 
 
 def in_order(placed: tuple[bytes, Iterable[ListedImage]]) -> list[ListedImage]:

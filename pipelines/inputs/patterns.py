@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pipelines.inputs.archives import kind_of, list_members, split_member
 from q1net_core import storage
 from q1net_core.errors import ConfigError
-from q1net_core.listing import IMAGE_EXTENSIONS, list_images
+from q1net_core.listing import IMAGE_EXTENSIONS, list_images, split_folder
 from q1net_core.records import ListedImage
 from q1net_core.web import is_web
 
@@ -39,25 +39,36 @@ def list_all(patterns: Iterable[str]) -> Iterator[ListedImage]:
     """The images of each pattern in turn, those inside of archives too; raises as list_inputs."""
     for pattern in patterns:
         matched = False
-        for image in list_pattern(pattern):
-            matched = True
-            yield image
+        for image in [ListedImage(pattern)] if is_named(pattern) else list_images(pattern, IN_FOLDERS):
+            for member in open_archive(image):
+                matched = True
+                yield member
         if not matched:
-            raise ConfigError(
-                f"no image matches {storage.printable_uri(pattern)!r}; expected a file, a folder with image files, "
-                "or a glob such as 'photos/**/*.jpg' (in quotes)"
-            )
+            raise no_match(pattern)
 
 
-def list_pattern(pattern: str) -> Iterator[ListedImage]:
-    """The images of one pattern."""
+def is_named(pattern: str) -> bool:
+    """Whether a pattern names its input: there is nothing to be listed."""
     # A web server has no listing, and a question mark is a part of a URL.
-    by_name = is_web(pattern) and "*" not in pattern
-    if by_name or split_member(pattern):
-        yield from open_archive(ListedImage(pattern))
-    else:
-        for image in list_images(pattern, IN_FOLDERS):
-            yield from open_archive(image)
+    return (is_web(pattern) and "*" not in pattern) or split_member(pattern) is not None
+
+
+def no_match(pattern: str) -> ConfigError:
+    """What is said of a pattern that stands for nothing."""
+    return ConfigError(
+        f"no image matches {storage.printable_uri(pattern)!r}; expected a file, a folder with image files, "
+        "or a glob such as 'photos/**/*.jpg' (in quotes)"
+    )
+
+
+def split_pattern(pattern: str) -> Iterator[ListedImage | str]:
+    """The inputs of one pattern, archives unopened; of a folder its first level, and the uris of the folders there."""
+    return iter([ListedImage(pattern)]) if is_named(pattern) else split_folder(pattern, IN_FOLDERS)
+
+
+def list_folder(folder: str) -> Iterator[ListedImage]:
+    """The inputs of a folder that split_pattern names, archives unopened."""
+    return list_images(folder, IN_FOLDERS)
 
 
 def open_archive(image: ListedImage) -> Iterator[ListedImage]:
@@ -80,7 +91,12 @@ def leave_out(images: Iterable[ListedImage], exclude: Sequence[str]) -> Iterator
             kept = True
             yield image
     if not kept:
-        raise ConfigError(f"--exclude leaves no image: {' '.join(exclude)}; expected patterns that some do not match")
+        raise none_left(exclude)
+
+
+def none_left(exclude: Sequence[str]) -> ConfigError:
+    """What is said of excludes that match every image."""
+    return ConfigError(f"--exclude leaves no image: {' '.join(exclude)}; expected patterns that some do not match")
 
 
 def excluding(patterns: Sequence[str]) -> re.Pattern[str]:

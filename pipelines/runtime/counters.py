@@ -52,6 +52,8 @@ DISTRIBUTIONS = {
 # Beam shows counts of a running local job to nobody.
 _tally: Counter[str] = Counter()
 _lock = Lock()
+# Counters of worker processes, as multiprocessing shares numbers, by name.
+_elsewhere: dict[str, Any] = {}
 
 
 def inc(name: str, amount: int = 1) -> None:
@@ -81,9 +83,24 @@ def timed(name: str) -> Iterator[None]:
 
 
 def tally() -> dict[str, int]:
-    """What this process has counted so far."""
+    """What this process has counted so far, and what is being counted elsewhere for it."""
     with _lock:
-        return dict(_tally)
+        counted = Counter(_tally)
+    for name, shared in _elsewhere.items():
+        counted[name] += shared.value
+    return dict(counted)
+
+
+@contextmanager
+def counted_elsewhere(name: str, shared: Any) -> Iterator[None]:
+    """Let other processes count for this one in a shared number; in the end that is this process's own count."""
+    _elsewhere[name] = shared
+    try:
+        yield
+    finally:
+        del _elsewhere[name]
+        with _lock:
+            _tally[name] += shared.value
 
 
 def read_totals(result: PipelineResult) -> dict[str, Any]:
@@ -102,8 +119,24 @@ def read_totals(result: PipelineResult) -> dict[str, Any]:
             one = {"sum": value.sum, "count": value.count, "min": value.min, "max": value.max}
             other = spreads.get(distribution.key.metric.name)
             spreads[distribution.key.metric.name] = add_spreads(one, other) if other else one
-    totals = dict(sums) | spreads
+    return in_order(dict(sums) | spreads)
+
+
+def in_order(totals: dict[str, Any]) -> dict[str, Any]:
+    """Totals in the order of the tables."""
     return {name: totals[name] for name in (*COUNTERS, *DISTRIBUTIONS) if name in totals}
+
+
+def add_totals(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What two jobs have counted together, as read_totals gives it; ``{}`` changes nothing.
+
+    >>> add_totals({"rows": 2}, {"rows": 3, "patches": 1})
+    {'patches': 1, 'rows': 5}
+    """
+    both = one | other
+    for name in one.keys() & other.keys():
+        both[name] = one[name] + other[name] if name in COUNTERS else add_spreads(one[name], other[name])
+    return in_order(both)
 
 
 def add_spreads(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:

@@ -80,14 +80,20 @@ def run_pipeline(
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(len(os.sched_getaffinity(0))))
         start_quietly()
+    with show_progress(counter, total, unit) if is_local(options) else nullcontext():
+        totals = run_job(build, options, runner)
+    if totals:
+        print(f"counted: {counters.render_totals(totals)}", file=sys.stderr)
+    return totals
+
+
+def run_job(
+    build: Callable[[beam.Pipeline], object], options: PipelineOptions, runner: FnApiRunner | None
+) -> dict[str, Any]:
+    """Build and run to the end, and nothing else; returns what all workers have counted, nothing for a template."""
     pipeline = beam.Pipeline(runner, options=options)
     build(pipeline)
-    with show_progress(counter, total, unit) if is_local(options) else nullcontext():
-        result = pipeline.run()
-        result.wait_until_finish()
-    if options.view_as(GoogleCloudOptions).template_location:
-        # Nothing has run: the service starts the job from the template.
-        return {}
-    totals = counters.read_totals(result)
-    print(f"counted: {counters.render_totals(totals)}", file=sys.stderr)
-    return totals
+    result = pipeline.run()
+    result.wait_until_finish()
+    # A template has not run: the service starts the job from it.
+    return {} if options.view_as(GoogleCloudOptions).template_location else counters.read_totals(result)

@@ -70,7 +70,7 @@ def parse_flags(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[d
     values, unknown = Parser(parser, hidden).parse_known_intermixed_args(argv)
     own = {name: value for name, value in vars(values).items() if name not in beam_names}
     options = PipelineOptions(unknown, **{name: value for name, value in vars(values).items() if name in beam_names})
-    choose_engine(options, own.pop("workers", None), [flag for flag in argv if flag.startswith("--direct_")])
+    choose_engine(options, own.pop("workers", None), find_direct_flags(argv))
     # Only a command of one pipeline offers --dry-run, and only such a one can be a template.
     asked = [name for name in ("dry_run", "template_location") if options.get_all_options()[name]]
     if asked and parser.get_default("dry_run") is None:
@@ -83,9 +83,21 @@ def parse_flags(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[d
     return own, options
 
 
-def add_workers(parser: argparse.ArgumentParser) -> None:
+def add_workers(parser: argparse.ArgumentParser, kind: str = "threads") -> None:
     """Give a command the flag --workers, which parse_flags takes out of its values again."""
-    parser.add_argument("--workers", type=int, metavar="N", help="threads on this machine (one per core)")
+    parser.add_argument("--workers", type=int, metavar="N", help=f"{kind} on this machine (one per core)")
+
+
+def find_direct_flags(argv: Sequence[str]) -> list[str]:
+    """Beam's own flags of the local engine: who gives one wants this engine just so."""
+    return [flag for flag in argv if flag.startswith("--direct_")]
+
+
+def count_processes(options: PipelineOptions, argv: Sequence[str]) -> int | None:
+    """How many workers this machine has for a command line; None if another engine, or Beam's own flags, say so."""
+    if name_engine(options) != LOCAL_ENGINE or find_direct_flags(argv):
+        return None
+    return int(options.view_as(DirectOptions).direct_num_workers)
 
 
 def choose_engine(options: PipelineOptions, workers: int | None, direct_flags: Sequence[str] = ()) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from q1net_core import listing, transient
 from q1net_core.errors import ConfigError, ImageError
-from q1net_core.listing import IMAGE_EXTENSIONS, list_images
+from q1net_core.listing import IMAGE_EXTENSIONS, list_images, split_folder
 from q1net_core.records import Status
 from q1net_core.storage import (
     ensure_writable,
@@ -328,6 +328,28 @@ def test_remote_listing(remote: str) -> None:
     for image in list_images(remote):
         assert read_bytes(image.uri, 100) == image.uri.removeprefix(f"{remote}/").encode()
         assert image.size_bytes == len(image.uri.removeprefix(f"{remote}/"))
+
+
+def check_split(folder: str, folders: list[str]) -> None:
+    """Fail unless a folder has these folders at its first level, and with what is in them is the whole."""
+    found = list(split_folder(folder))
+    assert [each for each in found if isinstance(each, str)] == [join(folder, name) for name in folders]
+    whole = [image for each in found for image in (list_images(each) if isinstance(each, str) else [each])]
+    assert whole == list(list_images(folder)) != []
+    # Neither is a glob, nor a file.
+    for pattern in (f"{folder}/*", f"{folder}/b.jpg"):
+        assert list(split_folder(pattern)) == list(list_images(pattern)) != []
+
+
+def test_a_folder_is_split_at_its_first_level(remote: str, tmp_path: Path) -> None:
+    names = ("b.jpg", "sub/c.webp", "sub/deep/d.j2k", "sub.jpg", "[x]/e.png", "notes.txt")
+    for name in names:
+        write_bytes(join(remote, name), b"x")
+        write_bytes(join(str(tmp_path), name), b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "sub", target_is_directory=True)
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "sub", target_is_directory=True)
+    check_split(remote, ["[x]", "sub"])
+    check_split(str(tmp_path), ["[x]", "sub"])
 
 
 def test_remote_empty_and_missing_objects(remote: str) -> None:

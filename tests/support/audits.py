@@ -8,8 +8,9 @@ import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import AuditImages
-from pipelines.audit.command import Run, build, list_images
+from pipelines.audit.command import Run, build
 from pipelines.audit.config import AuditConfig
+from pipelines.audit.inputs import list_images
 from pipelines.audit.run import read_run
 from pipelines.audit.table import AUDIT_SCHEMA, Row, to_row
 from pipelines.runtime.local import run_pipeline
@@ -47,7 +48,7 @@ def execute(config: AuditConfig, run: Run, flags: list[str], redistribute: bool 
     """Run a started audit and read the committed rows, ordered by uri."""
     options = PipelineOptions(["--runner=FnApiRunner", *flags])
     transform = audit_of(config, redistribute)
-    run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images, "image")
+    run_pipeline(lambda root: build(root, config, run, transform), options, "rows", run.images or 0, "image")
     return sorted(read_run(run.uri).to_pylist(), key=lambda row: row["uri"])
 
 

@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.audit import run as module
+from pipelines.audit import parts as module
 from pipelines.audit.accounting import DOUBLED, FOREIGN, MISSING, find_differences, put_in_buckets
 from pipelines.audit.run import CommitRun, open_run, read_run
 from pipelines.audit.table import AUDIT_SCHEMA, Row, to_row
@@ -43,16 +43,19 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda rows: rows[1:], r"19 rows for 20 inputs: 1 inputs without a row \(s3://b/00\.jpg\); it is not"),
-        (lambda rows: [*rows, rows[4]], r"21 rows for 20 inputs: 1 rows too many of an input \(s3://b/04\.jpg\); it"),
-        (lambda rows: [*rows, OTHERS[0]], r"21 rows for 20 inputs: 1 rows of no input \(s3://b/other0\.jpg\); it is"),
+        (lambda rows: rows[1:], r"19 rows for 20 inputs; inputs without a row: 1 \(s3://b/00\.jpg\); it is not"),
+        (lambda rows: [*rows, rows[4]], r"21 rows for 20 inputs; rows too many of an input: 1 \(s3://b/04\.jpg\); it"),
+        (lambda rows: [*rows, OTHERS[0]], r"21 rows for 20 inputs; rows of no input: 1 \(s3://b/other0\.jpg\); it is"),
         # As many rows as inputs, and yet not theirs.
         (
             lambda rows: [*rows[2:], rows[9], OTHERS[1]],
-            r"20 rows for 20 inputs: 2 inputs without a row \(s3://b/00\.jpg, s3://b/01\.jpg\); "
-            r"1 rows of no input \(s3://b/other1\.jpg\); 1 rows too many of an input \(s3://b/09\.jpg\); it is not",
+            r"20 rows for 20 inputs; inputs without a row: 2 \(s3://b/00\.jpg, s3://b/01\.jpg\); "
+            r"rows of no input: 1 \(s3://b/other1\.jpg\); rows too many of an input: 1 \(s3://b/09\.jpg\); it is not",
         ),
-        (lambda _: OTHERS * 4, r"20 rows for 20 inputs: 20 inputs without a row \((s3://b/\d\d\.jpg, ){3}\.\.\.\); 20"),
+        (
+            lambda _: OTHERS * 4,
+            r"20 rows for 20 inputs; inputs without a row: 20 \((s3://b/\d\d\.jpg, ){3}\.\.\.\); ",
+        ),
     ],
     ids=["missing", "doubled", "foreign", "all three", "many"],
 )
@@ -75,7 +78,7 @@ def test_inputs_that_look_alike_in_print_have_a_row_each(tmp_path: Path) -> None
     images = [ListedImage("/p/caf\udce9.jpg"), ListedImage(r"/p/caf\xe9.jpg")]
     rows = [to_row(finish(image)) for image in images]
     assert read_run(commit(rows, tmp_path / "whole", images)).num_rows == 2
-    with pytest.raises(RuntimeError, match=r"1 rows for 2 inputs: 1 inputs without a row \(/p/caf"):
+    with pytest.raises(RuntimeError, match=r"1 rows for 2 inputs; inputs without a row: 1 \(/p/caf"):
         commit(rows[:1], tmp_path / "cut", images)
 
 

@@ -24,8 +24,9 @@ from audits import (
 from odd_files import BROKEN_LINKS, ODD_FILES
 from pictures import PHOTOGRAPHS
 
-from pipelines.audit.command import list_images, start_run
+from pipelines.audit.command import start_run
 from pipelines.audit.config import AuditConfig
+from pipelines.audit.inputs import list_images
 from pipelines.audit.run import read_run
 from pipelines.audit.table import AUDIT_SCHEMA, to_row
 from q1net_core.estimator import estimate_image

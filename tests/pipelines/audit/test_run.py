@@ -12,8 +12,9 @@ import pytest
 from pyarrow import dataset
 
 from pipelines import files
-from pipelines.audit import run as module
-from pipelines.audit.run import commit_run, name_parts, part_of, read_run, write_part
+from pipelines.audit import parts as module
+from pipelines.audit.parts import name_parts, part_of, write_part
+from pipelines.audit.run import commit_run, read_run
 from pipelines.audit.table import AUDIT_SCHEMA, Row, to_row
 from q1net_core.errors import ImageError
 from q1net_core.estimator import finish

@@ -1,11 +1,16 @@
 """How a run keeps its inputs, and their groups."""
 
 from datetime import UTC, datetime
+from itertools import count, groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipelines.inputs import assign_group, group_by, kept, read_inputs, write_inputs
+from pipelines.inputs import assign_group, group_by, kept, read_inputs, take_turns, write_inputs
+from pipelines.inputs.kept import archive_of
 from q1net_core.errors import ConfigError
 from q1net_core.records import ListedImage, Member
 
@@ -20,6 +25,32 @@ def test_groups_are_the_first_capture_on_the_uri() -> None:
     assert assign_group(ListedImage("s3://b/other/1.jpg"), expression).group is None
     assert assign_group(ListedImage("1.jpg"), group_by("^(x)?1")).group is None
     assert assign_group(ListedImage(LATIN_1_URI), group_by(r"/([^/]+)\.jpg")).group == r"caf\xe9"
+
+
+@given(st.lists(st.integers(0, 3), max_size=30), st.integers(1, 5), st.lists(st.integers(0, 2), max_size=40))
+def test_inputs_are_shared_by_turns(archives: list[int], size: int, order: list[int]) -> None:
+    """Whoever takes a turn when: every input goes to one of three, an archive that is had as a whole to one alone."""
+    images = [
+        ListedImage(f"/a{archive}.tgz#{place}", member=Member("gzip", place, 1))
+        if archive
+        else ListedImage(f"/{place}")
+        for place, archive in enumerate(archives)
+    ]
+    with TemporaryDirectory() as folder:
+        files, _ = write_inputs(images, folder)
+        turns = count()
+        takers = [take_turns(files, size, lambda: next(turns)) for _ in range(3)]
+        taken: list[list[ListedImage]] = [[], [], []]
+        for taker in order:
+            taken[taker] += next(takers[taker], [])
+        for mine, rest in zip(taken, takers, strict=True):
+            for batch in rest:
+                assert 1 <= len(batch) <= size
+                mine += batch
+    assert sorted(image.uri for mine in taken for image in mine) == sorted(image.uri for image in images)
+    for archive, group in groupby(images, archive_of):
+        members = set(group)
+        assert not archive or sum(not members.isdisjoint(mine) for mine in taken) == 1
 
 
 @pytest.mark.parametrize(("pattern", "message"), [("(", "not a regular expression"), ("photos/", "expected a capture")])

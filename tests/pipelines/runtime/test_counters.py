@@ -1,8 +1,13 @@
 """Counters and distributions have documented names, add up, and are told of a finished job."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.runtime import counters
 from pipelines.runtime.local import make_runner
@@ -44,3 +49,32 @@ def test_the_totals_of_a_job_add_up_over_its_steps_and_workers() -> None:
     assert totals["lattice_usec"] == {"sum": 120, "count": 6, "min": 10, "max": 30}
     assert totals["decode_usec"]["count"] == 6
     assert counters.render_totals(totals | {"rows": 1234, "read_usec": 9}) == "rows 1,234"
+
+
+SPREADS = st.builds(
+    lambda values: {"sum": sum(values), "count": len(values), "min": min(values), "max": max(values)},
+    st.lists(st.integers(0, 1000), min_size=1),
+)
+TOTALS = st.fixed_dictionaries(
+    {}, optional={"rows": st.integers(0), "patches": st.integers(0), "decode_usec": SPREADS, "lattice_usec": SPREADS}
+)
+
+
+@given(TOTALS, TOTALS, TOTALS)
+def test_totals_of_several_jobs_add_up_in_any_order(
+    one: dict[str, Any], other: dict[str, Any], third: dict[str, Any]
+) -> None:
+    assert counters.add_totals(one, other) == counters.add_totals(other, one)
+    left = counters.add_totals(counters.add_totals(one, other), third)
+    assert left == counters.add_totals(one, counters.add_totals(other, third))
+    assert counters.add_totals(one, {}) == one
+    assert left.get("rows", 0) == sum(totals.get("rows", 0) for totals in (one, other, third))
+
+
+def test_what_others_count_is_counted_here() -> None:
+    before = counters.tally().get("rows", 0)
+    shared = SimpleNamespace(value=0)
+    with counters.counted_elsewhere("rows", shared):
+        shared.value = 5
+        assert counters.tally()["rows"] - before == 5
+    assert counters.tally()["rows"] - before == 5

@@ -1,0 +1,54 @@
+"""Processes that take turns: each turn is one process's, and none goes on when one of them fails."""
+
+import os
+import signal
+import threading
+import time
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+from turns import count_turns
+
+from pipelines.runtime import counters
+from pipelines.runtime.processes import begin_turns, next_turn, run_processes
+
+ENDLESS = 1 << 40
+
+
+def test_every_turn_is_taken_once_and_counted_here(tmp_path: Path) -> None:
+    before = counters.tally().get("rows", 0)
+    taken = run_processes(count_turns, (40, str(tmp_path)), 2, "rows")
+    assert len(taken) == 2
+    assert sorted(taken[0] + taken[1]) == list(range(40))
+    assert counters.tally()["rows"] - before == 40
+
+
+@pytest.mark.parametrize(
+    ("fail", "message"), [("killed", "a worker process was killed"), ("error", "turn 3 went wrong")]
+)
+def test_a_process_that_fails_ends_all(fail: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        run_processes(count_turns, (ENDLESS, str(tmp_path), fail), 2, "rows")
+    assert not active_children()
+
+
+def test_an_interrupt_ends_all(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        while not list(tmp_path.iterdir()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_processes(count_turns, (ENDLESS, str(tmp_path)), 2, "rows")
+    thread.join()
+    assert not active_children()
+
+
+def test_a_process_that_works_alone_takes_all_turns() -> None:
+    begin_turns()
+    assert [next_turn() for _ in range(3)] == [0, 1, 2]
+    begin_turns()
+    assert next_turn() == 0
