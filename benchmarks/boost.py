@@ -1,6 +1,6 @@
-"""CPU seconds per megapixel of `q1net boost encode` and `decode`, beside those of the base codec alone.
+"""CPU seconds per megapixel of `q1net boost encode` and `decode`, beside those of the base codec alone; coded size.
 
-python benchmarks/boost.py --model out/boost/boost-jpeg2000.npz --level 150 photo.png
+python benchmarks/boost.py --model jpeg2000 --level 150 photo.png
 """
 
 import argparse
@@ -12,6 +12,7 @@ from typing import Any
 from pipelines.runtime.quiet import start_quietly
 from q1net_core import storage
 from q1net_core.boost.bases import BASES
+from q1net_core.boost.indices import measure_bits, rate_class
 from q1net_core.boost.model import read_boost_model
 from q1net_core.boost.picture import boost, show
 from q1net_core.images.decode import decode
@@ -49,6 +50,15 @@ def main() -> None:
         ("boost decode", lambda: show(boosted.file, model)),
     ):
         print(f"{label:<13}{measure(function, megapixels):6.2f} s per megapixel")
+    if boosted.indices is None:
+        print("no patterns")
+    else:
+        coded = len(boosted.file) - len(boosted.control)
+        ideal = measure_bits(boosted.indices, model.tables, rate_class(len(boosted.stream), height, width)) / 8
+        used = 100 * (boosted.indices > 0).mean()
+        print(
+            f"patterns in {used:.1f} % of blocks: {coded} bytes, ideal {ideal:.1f}, {100 * (coded / ideal - 1):+.2f} %"
+        )
 
 
 if __name__ == "__main__":

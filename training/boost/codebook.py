@@ -24,7 +24,7 @@ class CodebookRecipe:
     """How patterns are trained: ``size`` is K with "none"; ``prior`` is what the coder's counts start with in sum."""
 
     size: int = 64
-    sample: int = 150_000
+    sample: int = 300_000
     rounds: int = 7
     # In these the price of a bit is halved, so that patterns get members to learn from.
     eager_rounds: int = 3

@@ -46,11 +46,11 @@ def read_photographs(pattern: str) -> list[UInt8Array]:
 
 
 def draw_level(base: Base, rng: np.random.Generator) -> int:
-    """A level of the trained range: rates in thousandths by their logarithm, all others evenly."""
+    """A level of the trained range. All octaves of the rate are as likely, but for HEVC's, whose CRF is a logarithm."""
     worst, best = base.trained
-    if best > 1000:
+    if best > worst:
         return round(float(np.exp(rng.uniform(np.log(worst), np.log(best)))))
-    return int(rng.integers(min(worst, best), max(worst, best) + 1))
+    return int(rng.integers(best, worst + 1))
 
 
 def compress(original: UInt8Array, base: Base, level: int) -> Pair:

@@ -26,18 +26,17 @@ from training.boost.pairs import Pair, make_pairs, psnr_of, read_photographs
 
 @dataclass(frozen=True, slots=True)
 class BoostRecipe:
-    """A training: ``rates`` pairs of each photograph for the filter; every ``stride``-th photograph for patterns."""
+    """A training: ``rates`` pairs of each photograph for the filter, and as many others for the patterns."""
 
     base: str
     rates: int = 2
-    stride: int = 6
     filter: FilterRecipe = field(default_factory=FilterRecipe)
     codebook: CodebookRecipe = field(default_factory=CodebookRecipe)
     seed: int = 1
 
     def __post_init__(self) -> None:
         find_base(self.base)
-        if min(self.rates, self.stride, self.filter.steps) < 1 or not 2 <= self.codebook.size <= 1024:
+        if min(self.rates, self.filter.steps) < 1 or not 2 <= self.codebook.size <= 1024:
             raise ConfigError(
                 f"rates are {self.rates}, steps {self.filter.steps}, patterns {self.codebook.size}; "
                 "expected 1 or more, 1 or more, 2 to 1024"
@@ -50,7 +49,6 @@ PRESETS = {
     "smoke": partial(
         BoostRecipe,
         rates=1,
-        stride=1,
         filter=FilterRecipe(steps=3, warmup=1, batch=2, crop=32),
         codebook=CodebookRecipe(size=8, sample=2000, rounds=2, table_rounds=1),
     ),
@@ -74,7 +72,7 @@ def train_boost(images: str, recipe: BoostRecipe, output: Path, seconds: float |
     if step < recipe.filter.steps:
         return f"time limit reached at step {step} of {recipe.filter.steps}: call again to go on"
     weights = [array.astype(np.float16).astype(np.float32) for array in filter_model.get_weights()]
-    others = make_pairs(photographs[:: recipe.stride], base, 1, recipe.seed + 1)
+    others = make_pairs(photographs, base, recipe.rates, recipe.seed + 1)
     residuals = find_residuals(others, weights, recipe)
     codebook = train_codebook(residuals, recipe.codebook).astype(np.float16).astype(np.float32)
     model = BoostModel(recipe.base, weights, codebook, train_tables(residuals, codebook, recipe.codebook))

@@ -114,7 +114,7 @@ def test_an_evaluation_writes_rows_summary_table_and_diagram(
     assert run(["evaluate", "--images", str(pictures), "--output", str(tmp_path), *flags]) == 0
     assert "BD-rate, patterns over codec" in capsys.readouterr().out
     rows = pq.read_table(tmp_path / "boost.parquet").to_pylist()
-    assert len(rows) == 3 * (4 * 3 + 8 + 8)
+    assert len(rows) == 3 * (4 * 3 + 5 + 5)
     sizes = {str(path): read(path)[:, :, 0].size for path in pictures.iterdir()}
     for row in rows:
         total = row["base_bytes"] + row["side_bytes"] + row["header_bytes"]
