@@ -13,6 +13,7 @@ from pipelines.runtime.options import (
     add_workers,
     beam_parser,
     choose_engine,
+    count_processes,
     describe_engine,
     is_local,
     parse_flags,
@@ -102,6 +103,19 @@ def test_every_name_of_the_local_engine_is_the_one_that_downloads_nothing(name: 
     options = parse_options([f"--runner={name}"])
     assert options.view_as(StandardOptions).runner == "FnApiRunner"
     assert is_local(options)
+
+
+@pytest.mark.parametrize(
+    ("flags", "processes"),
+    [
+        (["--workers=5"], 5),
+        (["--direct_num_workers=5"], None),
+        (["--direct_num_workers=5", "--direct_running_mode=multi_threading"], None),
+        (["--runner=FlinkRunner"], None),
+    ],
+)
+def test_processes_are_ours_unless_flags_of_beam_ask_for_its_own(flags: list[str], processes: int | None) -> None:
+    assert count_processes(parse_options(flags), flags) == processes
 
 
 @pytest.mark.parametrize(("workers", "mode"), [(1, "in_memory"), (5, "multi_threading")])
