@@ -33,23 +33,24 @@ from processes import Process, cpu_seconds, watched  # noqa: E402
 from rows import SETTINGS, check_rows, plain_rows  # noqa: E402
 
 from pipelines.audit.run import read_run  # noqa: E402
+from pipelines.audit.shares import IMAGES_PER_PROCESS  # noqa: E402
 from pipelines.audit.table import AUDIT_SCHEMA  # noqa: E402
 from q1net_core.markdown import to_markdown  # noqa: E402
 
-# One image of each kind of the corpus.
-FEW = 20
 PLAIN_LOOP = "plain loop"
-CORES = len(os.sched_getaffinity(0))
 # Flags of engines that need no services.
 LOCAL = {
-    "one thread": ("--workers=1",),
-    f"{CORES} threads": (f"--workers={CORES}",),
-    f"{CORES} processes": (f"--direct_num_workers={CORES}", "--direct_running_mode=multi_processing"),
+    "one process": ("--workers=1",),
+    "two processes": ("--workers=2",),
+    "two threads": ("--direct_num_workers=2", "--direct_running_mode=multi_threading"),
+    "two processes of Beam's": ("--direct_num_workers=2", "--direct_running_mode=multi_processing"),
 }
+# Fewer than these would not get two processes.
+FEW = 2 * IMAGES_PER_PROCESS
 FLINK = os.environ.get("Q1NET_FLINK")
 SERVED = (*ENGINES, *(["Flink"] if FLINK else []))
-# Beam's worker processes, however they were started.
-WORKER = re.compile(r"\S*python\S* .*(sdk_worker_main|SdkHarness)")
+# Worker processes, ours and Beam's; the server that ours are forked from has their command line too.
+WORKER = re.compile(r"\S*python\S* .*(multiprocessing\.forkserver|sdk_worker_main|SdkHarness)")
 HEADER = (
     *("engine", "workers", "rows compared", "wall s", "CPU s", "start, wall s", "start of a worker, CPU s"),
     *("CPU ms/image", "of the plain loop's", "images/s", "peak of a worker, MiB"),
@@ -103,7 +104,8 @@ def run(command: list[str], images: int, log: Path) -> Job:
     wall, cpu = time.perf_counter() - begin, cpu_seconds() - before
     if status:
         sys.exit(f"{command} ended with status {status}: {log.read_text(errors='replace')[-3000:]}")
-    workers = [seen for seen in processes.values() if WORKER.match(seen.command)]
+    working = {pid: seen for pid, seen in processes.items() if WORKER.match(seen.command)}
+    workers = [seen for pid, seen in working.items() if pid not in {other.parent for other in working.values()}]
     return Job(images, wall, cpu, workers or [processes[process.pid]])
 
 
@@ -160,7 +162,7 @@ def main(images: int) -> None:
             check_rows(found, expected)
             table.append(describe(engine, len(found), *jobs, plain_each)[0])
             print(*table[-1], sep="  ", file=sys.stderr, flush=True)
-    print(f"{images} images, {CORES} cores\n\n{to_markdown(HEADER, table)}")
+    print(f"{images} images, {len(os.sched_getaffinity(0))} cores\n\n{to_markdown(HEADER, table)}")
 
 
 def write_plain_rows(images: str, output: str) -> None:
@@ -170,7 +172,7 @@ def write_plain_rows(images: str, output: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=400, help="more than 20 (%(default)s)")
+    parser.add_argument("--images", type=int, default=500, help=f"more than {FEW} (%(default)s)")
     parser.add_argument("--plain-loop", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.plain_loop:

@@ -32,21 +32,30 @@ def test_a_difference_would_be_seen(expected: list[Row]) -> None:
 
 @pytest.mark.parametrize(
     ("flags", "images"),
-    [("--workers=1", 1), ("--workers=3", 7), ("--direct_runner_bundle_repeat=1", 64)],
+    [
+        (["--workers=1"], 1),
+        (["--direct_num_workers=3", "--direct_running_mode=multi_threading"], 7),
+        (["--direct_runner_bundle_repeat=1"], 64),
+    ],
     ids=["one thread, batches of 1", "threads, batches of 7", "bundles replayed, batches of 64"],
 )
 def test_threads_batches_and_replays_give_the_rows_of_the_plain_loop(
-    flags: str, images: int, corpus: Path, expected: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flags: list[str], images: int, corpus: Path, expected: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference, "IMAGES_PER_BATCH", images)
-    check_rows(audited_rows([corpus], tmp_path, [flags]), expected)
+    check_rows(audited_rows([corpus], tmp_path, flags), expected)
     assert read_counts(tmp_path)["inference_request_batch_size"]["max"] == images
-    if "repeat" not in flags:
+    if "--direct_runner_bundle_repeat=1" not in flags:
         check_counts(tmp_path, expected)
 
 
-@pytest.mark.slow
-def test_processes_give_the_rows_of_the_plain_loop(corpus: Path, expected: list[Row], tmp_path: Path) -> None:
-    flags = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+@pytest.mark.parametrize(
+    "flags",
+    [["--workers=2"], ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]],
+    ids=["ours", "Beam's"],
+)
+def test_processes_give_the_rows_of_the_plain_loop(
+    flags: list[str], corpus: Path, expected: list[Row], tmp_path: Path
+) -> None:
     check_rows(audited_rows([corpus], tmp_path, flags), expected)
     check_counts(tmp_path, expected)

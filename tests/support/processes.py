@@ -14,8 +14,9 @@ SECONDS_BETWEEN_LOOKS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process as it was seen last: its command line, CPU seconds, and peak of memory in KiB."""
+    """A process as it was seen last: what started it, its command line, CPU seconds, and peak of memory in KiB."""
 
+    parent: int
     command: str
     cpu: float
     peak: int
@@ -50,8 +51,8 @@ def watched() -> Iterator[dict[int, Process]]:
             # One that has ended meanwhile stays as it was seen before.
             with suppress(psutil.NoSuchProcess, OSError):
                 times = process.cpu_times()
-                command = " ".join(process.cmdline())
-                seen[process.pid] = Process(command, times.user + times.system, peak_kibibytes(process.pid))
+                parent, command = process.ppid(), " ".join(process.cmdline())
+                seen[process.pid] = Process(parent, command, times.user + times.system, peak_kibibytes(process.pid))
 
     def watch() -> None:
         while not finished.wait(SECONDS_BETWEEN_LOOKS):
