@@ -82,7 +82,7 @@ def newest(folder: Path, output: str) -> dict[str, dict[str, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", default="2000", help="sizes of archives, by commas (%(default)s)")
-    parser.add_argument("--side", type=int, default=192)
+    parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--kill", action="store_true", help="kill one run at half, and resume it")
     options, flags = parser.parse_known_args()
     print("{:>8}{:>9}{:>10}{:>12}{:>14}".format("images", "seconds", "images/s", "CPU ms each", "peak MiB"))
