@@ -18,6 +18,7 @@ from q1net_core import storage
 from q1net_core.codecs.video import ENCODERS
 from q1net_core.errors import ConfigError, WeightsError
 from q1net_core.fusion import FUSIONS
+from q1net_core.network.variants import VARIANTS
 from q1net_core.network.weights import packaged_variants
 from q1net_core.patches import DEFAULT_PATCHES
 from q1net_core.settings import CLEAN_WEIGHTS, ROBUST_WEIGHTS
@@ -90,7 +91,8 @@ def parse(argv: list[str]) -> tuple[EvaluateConfig, PipelineOptions]:
     else:
         # As in an audit, where the clean network judges only what the lattice has answered.
         default = ROBUST_WEIGHTS if estimator == "combined" else CLEAN_WEIGHTS
-        weights = packaged_variants() if study.compares_weights else [default]
+        packaged = [name for name in packaged_variants() if VARIANTS[name].codec in study.codecs]
+        weights = packaged if study.compares_weights or (packaged and default not in packaged) else [default]
     return EvaluateConfig(
         **values
         | {

@@ -125,11 +125,13 @@ def regressor(builder: str, size: int, published: str) -> Variant:
     return Variant(architecture, centre_crop(size), read_quality, "absolute error", published=published)
 
 
-def of_video(codec: str, patch: int, scale: str = "crf") -> Variant:
+def of_video(codec: str, patch: int, scale: str = "crf", weights: str | None = None) -> Variant:
     """A Q1Net for frames of video, which sees macroblocks with what is around them."""
     network = q1net()
     architecture = replace(network, parameters={**network.parameters, "patch": patch, "largest": MAX_CRF})
-    return Variant(architecture, macroblocks(patch), read_crf, codec=codec, scale=scale, largest=MAX_CRF)
+    return Variant(
+        architecture, macroblocks(patch), read_crf, codec=codec, scale=scale, largest=MAX_CRF, weights=weights
+    )
 
 
 VARIANTS = {
@@ -141,7 +143,7 @@ VARIANTS = {
     "q1net-classifier-2": classifier(2),
     "q1net-classifier-10": classifier(10),
     "q1net-classifier": classifier(100),
-    "q1net-h264": of_video("h264", 24),
+    "q1net-h264": of_video("h264", 24, weights="q1net-h264"),
     "q1net-h264-16": of_video("h264", 16),
     "q1net-h264-32": of_video("h264", 32),
     "q1net-hevc": of_video("hevc", 32),

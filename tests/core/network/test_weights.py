@@ -219,8 +219,8 @@ def test_cards_from_before_a_key_existed_are_read_and_kept(variant: str) -> None
     text = (PACKAGED / f"{variant}.json").read_text()
     card = Card.from_json(text)
     best = min(card.fusions, key=lambda name: card.fusions[name]["val_mae"])
-    assert (card.variant, card.codec, card.rules[0].fusion) == (variant, "jpeg", best)
-    assert json.loads(card.to_json()) == json.loads(text) | {"codec": "jpeg"}
+    assert (card.variant, card.codec, card.rules[0].fusion) == (variant, VARIANTS[variant].codec, best)
+    assert json.loads(card.to_json()) == json.loads(text) | {"codec": VARIANTS[variant].codec}
 
 
 def test_weights_for_levels_of_another_codec_are_no_weights_for_jpeg_quality(folder: Path) -> None:

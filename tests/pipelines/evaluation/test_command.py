@@ -10,6 +10,7 @@ from pipelines.evaluation.command import parse
 from pipelines.runtime.options import parse_levels
 from q1net_core import storage
 from q1net_core.errors import ConfigError
+from q1net_core.network.variants import VARIANTS
 from q1net_core.network.weights import packaged_variants
 
 
@@ -73,7 +74,10 @@ def test_levels_that_make_no_sense_are_named(value: str) -> None:
 
 def test_table_2_takes_all_packaged_variants_by_default() -> None:
     config, _ = parse(["--images", "a", "--output", "b", "--study", "table2"])
-    assert config.weights == tuple(packaged_variants())
+    assert config.weights == tuple(name for name in packaged_variants() if VARIANTS[name].codec == "jpeg")
+    assert {"q1net-k8", "q1net-k8-robust"} <= set(config.weights)
+    video, _ = parse(["--images", "a", "--output", "b", "--codec", "h264"])
+    assert video.weights == ("q1net-h264",)
     assert parse(["--images", "a", "--output", "b"])[0].weights == ("q1net-k8",)
     stressed, _ = parse(["--images", "a", "--output", "b", "--study", "stress"])
     assert (stressed.weights, stressed.estimator, stressed.levels) == ((), "lattice", tuple(range(5, 101, 5)))
