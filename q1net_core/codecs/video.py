@@ -84,24 +84,47 @@ def join(packets: Sequence[Any]) -> bytes:
 
 
 def decode_frame(encoded: bytes, decoder: str, max_pixels: int | None = None) -> UInt8Array:
-    """The bytes of one intra frame -> pixels uint8 [H, W, 3], still padded.
+    """The bytes of one intra frame -> pixels uint8 [H, W, 3], still padded; raises as ``read_frame``."""
+    return pixels_of(read_frame(encoded, decoder, {"max_pixels": str(max_pixels)} if max_pixels else {}))
+
+
+def read_frame(encoded: bytes, decoder: str, options: dict[str, str]) -> Any:
+    """The bytes of one intra frame -> PyAV's frame.
 
     Raises:
         ConfigError: PyAV is not installed.
-        ValueError: the bytes are not one frame, or one of more than ``max_pixels``.
+        ValueError: the bytes are not one frame, or one of more pixels than ``options`` allow.
     """
     av = import_av()
-    from av.video.reformatter import ColorRange, Colorspace
-
     reader = av.CodecContext.create(decoder, "r")
-    reader.thread_count, reader.options = 1, {"max_pixels": str(max_pixels)} if max_pixels else {}
+    reader.thread_count, reader.options = 1, options
     frames = [frame for packet in (av.Packet(encoded), None) for frame in reader.decode(packet)]
     if len(frames) != 1:
         raise ValueError(f"{len(frames)} frames, expected 1")
-    pictures = frames[0].reformat(
+    return frames[0]
+
+
+def pixels_of(frame: Any) -> UInt8Array:
+    """A frame that ``encode_packets`` made -> its pixels uint8 [H, W, 3], still padded."""
+    from av.video.reformatter import ColorRange, Colorspace
+
+    picture = frame.reformat(
         format="rgb24", src_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG, **exact_colours()
     )
-    return np.ascontiguousarray(pictures.to_ndarray())
+    return np.ascontiguousarray(picture.to_ndarray())
+
+
+def mean_quantizer(frame: Any, packet: Any) -> float:
+    """The mean quantizer of a frame's blocks, as its decoder read them, or where it does not say, as the encoder tells.
+
+    What libx264 tells is the frame's quantizer before that of its blocks is adapted to what they show.
+    """
+    blocks = frame.side_data.get("VIDEO_ENC_PARAMS")
+    if blocks is not None:
+        return float(np.mean(blocks.qp_map()))
+    # The first number of this, in 118ths of a quantizer.
+    (quality,) = struct.unpack_from("<I", bytes(packet.get_sidedata("quality_stats")))
+    return float(quality / LAMBDA)
 
 
 def exact_colours() -> dict[str, Any]:
@@ -150,10 +173,8 @@ def compress_with_qp(pixels: UInt8Array, level: int, codec: str) -> tuple[UInt8A
     """
     names, (height, width) = ENCODERS[codec], pixels.shape[:2]
     packets = encode_packets(pixels, names.encoder, names.options(level))
-    # FFmpeg hands on what the encoder says, in 118ths of a quantizer, as the first number of this.
-    (quality,) = struct.unpack_from("<I", bytes(packets[0].get_sidedata("quality_stats")))
-    decoded = decode_frame(join(packets), names.decoder)[:height, :width]
-    return np.ascontiguousarray(decoded), round(quality / LAMBDA)
+    frame = read_frame(join(packets), names.decoder, {"export_side_data": "venc_params"})
+    return np.ascontiguousarray(pixels_of(frame)[:height, :width]), round(mean_quantizer(frame, packets[0]))
 
 
 def compress_video(pixels: UInt8Array, level: int, codec: str) -> UInt8Array:

@@ -35,3 +35,11 @@ def test_padding_repeats_the_edge_up_to_sides_that_video_takes() -> None:
     assert video.pad(np.zeros((65, 130, 3), np.uint8)).shape == (66, 130, 3)
     assert (padded[17:] == padded[16]).all()
     assert (padded[:, 3:] == padded[:, 2:3]).all()
+
+
+@pytest.mark.parametrize("name", ["h264", "hevc"])
+def test_the_mean_quantizer_follows_the_picture_and_is_what_was_asked_for_where_it_is_constant(name: str) -> None:
+    busy = np.random.default_rng(1).integers(0, 256, (128, 128, 3), np.uint8)
+    flat = np.full((128, 128, 3), 128, np.uint8)
+    assert video.compress_with_qp(busy, 30, name)[1] > video.compress_with_qp(flat, 30, name)[1] + 2
+    assert video.compress_with_qp(busy, 30, f"{name}-qp")[1] == video.compress_with_qp(flat, 30, f"{name}-qp")[1] == 30
