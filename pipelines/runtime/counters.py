@@ -87,7 +87,8 @@ def tally() -> dict[str, int]:
     with _lock:
         counted = Counter(_tally)
     for name, shared in _elsewhere.items():
-        counted[name] += shared.value
+        # Without its lock, which a process that was killed may hold for ever.
+        counted[name] += shared.get_obj().value
     return dict(counted)
 
 
@@ -100,7 +101,7 @@ def counted_elsewhere(name: str, shared: Any) -> Iterator[None]:
     finally:
         del _elsewhere[name]
         with _lock:
-            _tally[name] += shared.value
+            _tally[name] += shared.get_obj().value
 
 
 def read_totals(result: PipelineResult) -> dict[str, Any]:

@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import count
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import active_children, connection, get_context, parent_process
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from pipelines.runtime import counters
@@ -22,6 +23,8 @@ from pipelines.runtime.quiet import silence_clients
 # No turn has this number: after it nothing is left.
 NO_TURN = 1 << 62
 SECONDS_BETWEEN_COUNTS = 0.05
+SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_FOR_A_LOCK = 5.0
 
 # In a worker process: the number of the next turn, shared by all; elsewhere this process takes all turns.
 _turns: Any = None
@@ -60,17 +63,33 @@ def run_processes(work: Callable[..., Any], arguments: tuple[Any, ...], processe
     pool = ProcessPoolExecutor(processes, context, start_worker, (turns, counted, counter, "--verbose" in sys.argv))
     with pool, counters.counted_elsewhere(counter, counted):
         try:
-            done, _ = wait(
-                [pool.submit(take_part, work, *arguments) for _ in range(processes)], return_when=FIRST_EXCEPTION
-            )
-            return [future.result() for future in done]
+            others = set(active_children())
+            futures = [pool.submit(take_part, work, *arguments) for _ in range(processes)]
+            wait_for(futures, set(active_children()) - others)
+            return [future.result() for future in futures if future.done()]
         except BrokenProcessPool as error:
             raise RuntimeError(
                 "a worker process was killed, perhaps for want of memory (fewer --workers need less); all are stopped"
             ) from error
         finally:
-            with turns.get_lock():
-                turns.value = NO_TURN
+            # Whoever was killed may have held the lock.
+            held = turns.get_lock().acquire(timeout=SECONDS_FOR_A_LOCK)
+            turns.get_obj().value = NO_TURN
+            if held:
+                turns.get_lock().release()
+
+
+def wait_for(futures: Sequence[Future[Any]], workers: Collection[BaseProcess]) -> None:
+    """Wait until all are done, or one has failed; raises BrokenProcessPool if a worker process has ended.
+
+    The pool itself overlooks the end of a process that it started after it had begun to watch the others.
+    """
+    while True:
+        done, waiting = wait(futures, SECONDS_BETWEEN_LOOKS, FIRST_EXCEPTION)
+        if not waiting or any(future.exception() for future in done):
+            return
+        if not all(worker.is_alive() for worker in workers):
+            raise BrokenProcessPool
 
 
 def start_worker(turns: Any, counted: Any, counter: str, verbose: bool) -> None:

@@ -34,6 +34,9 @@ def test_a_process_that_fails_ends_all(fail: str, message: str, tmp_path: Path) 
 
 
 def test_an_interrupt_ends_all(tmp_path: Path) -> None:
+    # Where tests run in the background, interrupts are ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def interrupt() -> None:
         while not list(tmp_path.iterdir()):
             time.sleep(0.05)
@@ -43,6 +46,7 @@ def test_an_interrupt_ends_all(tmp_path: Path) -> None:
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         run_processes(count_turns, (ENDLESS, str(tmp_path)), 2, "rows")
+    signal.signal(signal.SIGINT, before)
     thread.join()
     assert not active_children()
 
