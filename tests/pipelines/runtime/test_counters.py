@@ -1,6 +1,6 @@
 """Counters and distributions have documented names, add up, and are told of a finished job."""
 
-from types import SimpleNamespace
+from multiprocessing import Value
 from typing import Any
 
 import apache_beam as beam
@@ -73,7 +73,7 @@ def test_totals_of_several_jobs_add_up_in_any_order(
 
 def test_what_others_count_is_counted_here() -> None:
     before = counters.tally().get("rows", 0)
-    shared = SimpleNamespace(value=0)
+    shared = Value("q", 0)
     with counters.counted_elsewhere("rows", shared):
         shared.value = 5
         assert counters.tally()["rows"] - before == 5
