@@ -54,6 +54,7 @@ def run_share(
     try:
         return run_job(build, local, make_runner(local))
     except Exception as error:
+        # Whatever it is: an error of a class that cannot be pickled would reach the waiting process as another one.
         raise RuntimeError(str(error)) from error
 
 
