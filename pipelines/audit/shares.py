@@ -11,8 +11,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.audit.pieces import WritePieces
-from pipelines.audit.table import to_row
+from pipelines.audit.transform import estimate_to_pieces
 from pipelines.inputs import take_turns
 from pipelines.runtime import counters
 from pipelines.runtime.local import make_runner, run_job
@@ -36,9 +35,7 @@ def build_share(root: beam.Pipeline, estimate: EstimateRoutes, input_files: list
     batches = (
         root | "Once" >> beam.Create([None], reshuffle=False) | "Take" >> beam.FlatMap(take_share, input_files, size)
     )
-    routes = batches | "EstimateImages" >> estimate
-    rows = tuple(route | f"ToRow {number}" >> beam.Map(to_row) for number, route in enumerate(routes))
-    rows | "WritePieces" >> WritePieces(run_uri)
+    estimate_to_pieces(batches, estimate, run_uri)
 
 
 def run_share(
@@ -54,6 +51,7 @@ def run_share(
     try:
         return run_job(build, local, make_runner(local))
     except Exception as error:
+        # Whatever it is: an error of a class that cannot be pickled would reach the waiting process as another one.
         raise RuntimeError(str(error)) from error
 
 
