@@ -19,12 +19,13 @@ from pipelines.audit.inputs import ListImages, check_sources, list_images
 from pipelines.audit.parts import buckets_of
 from pipelines.audit.pieces import drop_pieces
 from pipelines.audit.plan import make_plan, render_plan
-from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
+from pipelines.audit.resume import EarlierFile, SkipDone, carry_over, find_earlier
 from pipelines.audit.run import CommitRun, ReadPieces, describe_inputs
 from pipelines.audit.shares import IMAGES_PER_PROCESS, estimate_in_shares
 from pipelines.audit.table import SCHEMA_VERSION
 from pipelines.audit.transform import AuditImages, estimate_to_pieces
 from pipelines.inputs import ReadInputs, write_inputs
+from pipelines.runtime import counters
 from pipelines.runtime.dataflow import ENGINE as DATAFLOW
 from pipelines.runtime.dataflow import check_accelerator, describe_graph, dry_run
 from pipelines.runtime.local import run_pipeline
@@ -147,8 +148,32 @@ def rehearse(config: AuditConfig, options: PipelineOptions) -> str:
 
 
 def goes_in_shares(run: Run, workers: int) -> bool:
-    """Whether a run on this machine is one of shares: no rows are carried, and its processes are worth their start."""
-    return not run.earlier and (workers == 1 or (run.images or 0) >= workers * IMAGES_PER_PROCESS)
+    """Whether a run on this machine is one of shares: it resumes another, or its processes are worth their start."""
+    return bool(run.earlier) or workers == 1 or (run.images or 0) >= workers * IMAGES_PER_PROCESS
+
+
+def audit_in_shares(
+    config: AuditConfig, options: PipelineOptions, run: Run, audit: AuditImages, workers: int
+) -> dict[str, Any]:
+    """Carry over what earlier runs have done, judge the rest in processes of this machine, and commit the run.
+
+    Returns what all of them have counted.
+
+    Raises:
+        RuntimeError: a process failed or was killed, or rows are missing; nothing is committed.
+    """
+    images = run.images or 0
+    input_files, judged = run.input_files, images
+    if run.earlier:
+        input_files, judged = carry_over(run.uri, run.input_files, images, run.earlier)
+    processes = max(1, min(workers, -(-judged // IMAGES_PER_PROCESS)))
+    estimate = EstimateRoutes(audit.settings, audit.weights, redistribute=False, batched=True)
+    counted = estimate_in_shares(estimate, options, processes, input_files, judged, run.uri)
+    carried = images - judged
+    commit_pieces(run.uri, images, run.about, run.input_files, config.partition_by_group, carried)
+    counted = counters.add_totals(counted, {"rows": carried, "rows_carried": carried} if carried else {})
+    print(f"counted: {counters.render_totals(counted)}", file=sys.stderr)
+    return counted
 
 
 def audit(config: AuditConfig, options: PipelineOptions) -> str:
@@ -169,10 +194,7 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
     run = start_run(config, transform, on_engine=not is_local(options))
     try:
         if config.workers and not with_keras and goes_in_shares(run, config.workers):
-            estimate = EstimateRoutes(transform.settings, transform.weights, redistribute=False, batched=True)
-            images = run.images or 0
-            counted = estimate_in_shares(estimate, options, config.workers, run.input_files, images, run.uri)
-            commit_pieces(run.uri, images, run.about, run.input_files, config.partition_by_group)
+            counted = audit_in_shares(config, options, run, transform, config.workers)
         else:
             build_run = partial(build, config=config, run=run, audit=transform)
             counted = run_pipeline(build_run, options, "rows", run.images or 0, "image", with_keras)

@@ -8,19 +8,23 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from pipelines.audit.listing import find_runs
 from pipelines.audit.parts import part_of, split_by
-from pipelines.audit.pieces import list_pieces
+from pipelines.audit.pieces import FOLDER, list_pieces, write_piece
 from pipelines.audit.run import read_rows
+from pipelines.audit.spill import gather, group_on_disk, make_room, read_spilled, spill
 from pipelines.audit.table import AUDIT_SCHEMA
 from pipelines.files import JSON
-from pipelines.inputs import SpreadInputs, read_inputs
+from pipelines.inputs import SpreadInputs, read_inputs, write_inputs
+from pipelines.inputs.kept import inputs_in, read_tables, uris_in
 from pipelines.runtime import counters
 from q1net_core import storage
 from q1net_core.errors import ImageError
@@ -28,6 +32,9 @@ from q1net_core.records import ListedImage, Status
 from q1net_core.settings import EstimatorSettings
 
 CARRIED = "carried"
+# Of how many images those are matched with earlier rows at once, on one machine, whose buckets are the same.
+IMAGES_AT_A_TIME = 10_000
+PLACE = "place"
 # Columns that tell if a file is still the same one, where the listing knows them.
 UNCHANGED = ("size_bytes", "version", "modified")
 
@@ -130,6 +137,43 @@ def share_out(keyed: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
 def put_in_buckets(table: pa.Table, buckets: int) -> Iterator[tuple[int, pa.Table]]:
     """Earlier rows by the bucket of their uri."""
     return split_by(table, [part_of(uri, buckets) for uri in table["uri"].to_pylist()])
+
+
+def bucket_inputs(input_files: Iterable[str], buckets: int) -> Iterator[tuple[int, pa.Table]]:
+    """Inputs by the bucket that their earlier row would be in, with their place in the list."""
+    at = 0
+    for table in chain.from_iterable(map(read_tables, input_files)):
+        numbered = table.append_column(PLACE, pa.array(range(at, at + len(table))))
+        at += len(table)
+        yield from split_by(numbered, [part_of(uri, buckets) for uri in uris_in(table)])
+
+
+def carry_over(
+    run_uri: str, input_files: Sequence[str], images: int, earlier: Iterable[EarlierFile]
+) -> tuple[list[str], int]:
+    """What SkipDone does, on this machine: rows of earlier runs that still hold become pieces of this run.
+
+    Inputs and rows meet on disk, some thousands at a time in memory; what is to be judged keeps its order.
+
+    Returns:
+        uris of files that list the images to judge, beside the pieces, and how many these images are.
+    """
+    buckets = max(1, -(-images // IMAGES_AT_A_TIME))
+    done = np.zeros(images, np.bool_)
+    with make_room(run_uri) as room:
+        kept_tables = gather(map(read_earlier, earlier))
+        rows = spill(chain.from_iterable(put_in_buckets(table, buckets) for table in kept_tables), room / "rows")
+        for bucket, tables in group_on_disk(bucket_inputs(input_files, buckets), room / "inputs"):
+            listed = pa.concat_tables(tables)
+            bucket_images = list(inputs_in(listed))
+            judged, kept = split_done(bucket_images, list(read_spilled(rows[bucket])) if bucket in rows else [])
+            to_judge = {image.uri for image in judged}
+            done[listed[PLACE].to_numpy()] = [image.uri not in to_judge for image in bucket_images]
+            if len(kept):
+                write_piece(run_uri, kept)
+    every_input = chain.from_iterable(map(read_inputs, input_files))
+    rest = (image for image, is_done in zip(every_input, done, strict=True) if not is_done)
+    return write_inputs(rest, storage.join(run_uri, FOLDER))
 
 
 def put_in_bucket(image: ListedImage, buckets: int) -> tuple[int, ListedImage]:

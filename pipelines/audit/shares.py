@@ -78,8 +78,5 @@ def estimate_in_shares(
     with show_progress("rows", images, "image"):
         if processes == 1:
             begin_turns()
-            counted = run_share(*arguments)
-        else:
-            counted = reduce(counters.add_totals, run_processes(run_share, arguments, processes, "rows"))
-    print(f"counted: {counters.render_totals(counted)}", file=sys.stderr)
-    return counted
+            return run_share(*arguments)
+        return reduce(counters.add_totals, run_processes(run_share, arguments, processes, "rows"))

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 # Tables are gathered up to so many rows before they are split: a file is written in few pieces.
-ROWS_AT_A_TIME = 20_000
+ROWS_AT_A_TIME = 5_000
 OPTIONS = ipc.IpcWriteOptions(compression="zstd")
 
 

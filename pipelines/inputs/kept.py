@@ -87,11 +87,14 @@ def write_inputs_file(images: Sequence[ListedImage], run_uri: str, name: str | N
     return uri
 
 
+def inputs_in(table: pa.Table) -> Iterator[ListedImage]:
+    """The inputs of a table with the columns of INPUTS_SCHEMA."""
+    return map(from_cells, table.to_pylist())
+
+
 def read_inputs(uri: str) -> Iterator[ListedImage]:
     """The inputs of one file that write_inputs wrote."""
-    file = pq.ParquetFile(BytesIO(storage.read_bytes(uri, MAX_BYTES)))
-    for batch in file.iter_batches(batch_size=5_000):
-        yield from map(from_cells, batch.to_pylist())
+    return chain.from_iterable(map(inputs_in, read_tables(uri)))
 
 
 def archive_of(image: ListedImage) -> str:
@@ -117,12 +120,21 @@ def take_turns(uris: Sequence[str], size: int, next_turn: Callable[[], int]) -> 
                 yield batch
 
 
+def read_tables(uri: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The same inputs as tables of some thousand rows of INPUTS_SCHEMA, or of the ``columns`` named."""
+    file = pq.ParquetFile(BytesIO(storage.read_bytes(uri, MAX_BYTES)))
+    for batch in file.iter_batches(batch_size=5_000, columns=columns):
+        yield pa.Table.from_batches([batch])
+
+
+def uris_in(table: pa.Table) -> list[str]:
+    """The uris of such a table, as they are printed."""
+    return [storage.printable_uri(name.decode(errors="surrogateescape")) for name in table["uri"].to_pylist()]
+
+
 def read_uris(uri: str) -> Iterator[str]:
     """The uris of the same inputs, as they are printed."""
-    file = pq.ParquetFile(BytesIO(storage.read_bytes(uri, MAX_BYTES)))
-    for batch in file.iter_batches(columns=["uri"]):
-        for name in batch["uri"].to_pylist():
-            yield storage.printable_uri(name.decode(errors="surrogateescape"))
+    return chain.from_iterable(map(uris_in, read_tables(uri, ["uri"])))
 
 
 def put_in_place(image: ListedImage) -> tuple[bytes, ListedImage]:

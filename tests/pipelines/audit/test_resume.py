@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from q1net_core.records import ListedImage
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+THREADS = ("--direct_num_workers=2", "--direct_running_mode=multi_threading")
 PHOTOGRAPH = ROOT / "tests" / "photographs" / "camera" / "airplane.png"
 
 
@@ -110,11 +112,14 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def run_audit(folder: Path, output: Path, *flags: str) -> tuple[list[Row], dict[str, Any]]:
+def audit_folder(engine: tuple[str, ...], folder: Path, output: Path, *flags: str) -> tuple[list[Row], dict[str, Any]]:
     """Rows by uri and `_run.json` of an audit by the lattice alone."""
-    config, options = parse([str(folder), "--output", str(output), "--estimators", "lattice", *flags])
+    config, options = parse([str(folder), "--output", str(output), "--estimators", "lattice", *engine, *flags])
     uri = audit(config, options)
     return sorted(read_run(uri).to_pylist(), key=lambda row: row["uri"]), open_run(uri)
+
+
+run_audit = partial(audit_folder, ())
 
 
 def names(rows: list[Row]) -> list[str]:
@@ -127,7 +132,11 @@ def again(rows: list[Row], before: list[Row]) -> set[str]:
     return {Path(row["uri"]).name for row in rows if (row["uri"], row["processed_at"]) not in known}
 
 
-def test_resume_retries_the_failed_takes_the_new_and_drops_nothing(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", [("--workers", "2"), THREADS], ids=["processes", "Beam's threads"])
+def test_resume_retries_the_failed_takes_the_new_and_drops_nothing(
+    engine: tuple[str, ...], folder: Path, tmp_path: Path
+) -> None:
+    run_audit = partial(audit_folder, engine)
     first, run = run_audit(folder, tmp_path / "out", "--resume")
     assert (names(first), run["totals"]["carried"]) == (["a.jpg", "b.jpg", "c.jpg", "d.jpg"], 0)
     second, run = run_audit(folder, tmp_path / "out", "--resume")
