@@ -4,7 +4,14 @@ import sys
 from importlib import import_module
 
 from pipelines.runtime.allocator import keep_freed_memory
-from pipelines.runtime.quiet import describe_failure, drop_beam_notices, end_process, silence_clients, start_quietly
+from pipelines.runtime.quiet import (
+    VERBOSE,
+    describe_failure,
+    drop_beam_notices,
+    end_process,
+    silence_clients,
+    start_quietly,
+)
 from q1net_core import __version__
 
 # Each value is a module with ``run(argv) -> exit status``; imported only when asked for, since Beam takes seconds.
@@ -23,8 +30,6 @@ COMMANDS = {
 
 # Commands that import TensorFlow before they look at their arguments.
 WITH_TENSORFLOW = frozenset({"train"})
-# For every command: show what libraries log, and tracebacks.
-VERBOSE = "--verbose"
 # Exit status of a command that ended in an error nobody foresaw.
 FAILED = 1
 

@@ -111,14 +111,11 @@ class AuditSummary:
         return AuditSummary(groups, errors or FirstErrors())
 
     def __add__(self, other: "AuditSummary") -> "AuditSummary":
-        empty = GroupSummary()
-        return AuditSummary(
-            {
-                group: self.groups.get(group, empty) + other.groups.get(group, empty)
-                for group in self.groups | other.groups
-            },
-            self.errors + other.errors,
-        )
+        groups = {
+            group: self.groups[group] + summary if group in self.groups else summary
+            for group, summary in other.groups.items()
+        }
+        return AuditSummary(self.groups | groups, self.errors + other.errors)
 
     @staticmethod
     def merge_all(summaries: Iterable["AuditSummary"]) -> "AuditSummary":

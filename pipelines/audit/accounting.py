@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import apache_beam as beam
@@ -20,6 +20,8 @@ from pipelines.inputs.patterns import DIGEST_BYTES, digest_of
 
 # Digests of each kind that a bucket tells of, and names of each kind that people read.
 SHOWN = 3
+# Of how many rows on one machine those are compared at once whose digests fall together.
+DIGESTS_AT_A_TIME = 10_000
 MISSING, DOUBLED, FOREIGN = "inputs without a row", "rows too many of an input", "rows of no input"
 
 
@@ -32,11 +34,11 @@ class Difference:
     digests: tuple[bytes, ...]
 
 
-def read_row_uris(part: files.Part, run_uri: str) -> list[str]:
+def read_row_uris(part: files.Part, run_uri: str) -> Iterator[str]:
     """The uris of the rows of a written part; raises as files.read_part."""
-    content = files.read_part(run_uri, asdict(part))
-    uris: list[str] = pq.read_table(BytesIO(content), columns=["uri"])["uri"].to_pylist()
-    return uris
+    file = pq.ParquetFile(BytesIO(files.read_part(run_uri, asdict(part))))
+    for batch in file.iter_batches(columns=["uri"]):
+        yield from batch["uri"].to_pylist()
 
 
 def put_in_buckets(uris: Iterable[str], buckets: int) -> Iterator[tuple[int, bytes]]:
@@ -78,6 +80,23 @@ def find_differences(keyed: tuple[int, dict[str, Iterable[bytes]]]) -> Iterator[
     for kind, digests in kinds.items():
         if digests:
             yield Difference(kind, digests.total(), tuple(islice(digests, SHOWN)))
+
+
+def match_inputs(input_files: Sequence[str], parts: Sequence[files.Part], run_uri: str) -> Iterator[Difference]:
+    """What MatchInputs does, on this machine: the differences between the inputs of some files and the rows of parts.
+
+    All digests are in memory, 16 bytes for each input and each row.
+    """
+    buckets = -(-sum(part.rows for part in parts) // DIGESTS_AT_A_TIME) or 1
+    inputs, rows = ([bytearray() for _ in range(buckets)] for _ in range(2))
+    for side, put in (
+        (inputs, chain.from_iterable(bucket_inputs(file, buckets) for file in input_files)),
+        (rows, chain.from_iterable(bucket_rows(part, run_uri, buckets) for part in parts)),
+    ):
+        for bucket, digests in put:
+            side[bucket].extend(digests)
+    for bucket in range(buckets):
+        yield from find_differences((bucket, {"inputs": [bytes(inputs[bucket])], "rows": [bytes(rows[bucket])]}))
 
 
 def describe_differences(

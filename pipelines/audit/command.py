@@ -13,16 +13,17 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipelines import files
 from pipelines.audit.closing import close_run
+from pipelines.audit.commit import commit_pieces
 from pipelines.audit.config import AuditConfig, parse
 from pipelines.audit.inputs import ListImages, check_sources, list_images
 from pipelines.audit.parts import buckets_of
-from pipelines.audit.pieces import WritePieces, drop_pieces
+from pipelines.audit.pieces import drop_pieces
 from pipelines.audit.plan import make_plan, render_plan
 from pipelines.audit.resume import EarlierFile, SkipDone, find_earlier
 from pipelines.audit.run import CommitRun, ReadPieces, describe_inputs
-from pipelines.audit.shares import IMAGES_PER_PROCESS, audit_in_shares
-from pipelines.audit.table import SCHEMA_VERSION, to_row
-from pipelines.audit.transform import AuditImages
+from pipelines.audit.shares import IMAGES_PER_PROCESS, estimate_in_shares
+from pipelines.audit.table import SCHEMA_VERSION
+from pipelines.audit.transform import AuditImages, estimate_to_pieces
 from pipelines.inputs import ReadInputs, write_inputs
 from pipelines.runtime.dataflow import ENGINE as DATAFLOW
 from pipelines.runtime.dataflow import check_accelerator, describe_graph, dry_run
@@ -114,11 +115,8 @@ def build(root: beam.Pipeline, config: AuditConfig, run: Run, audit: AuditImages
         carried = (kept,)
     else:
         images = listed | "Inputs" >> ReadInputs()
-    routes = images | "EstimateImages" >> EstimateRoutes(
-        audit.settings, audit.weights, audit.accelerator, audit.redistribute, audit.inference_ram
-    )
-    rows = tuple(route | f"ToRow {number}" >> beam.Map(to_row) for number, route in enumerate(routes))
-    judged = rows | "WritePieces" >> WritePieces(run.uri) | "ReadPieces" >> ReadPieces(run.uri)
+    estimate = EstimateRoutes(audit.settings, audit.weights, audit.accelerator, audit.redistribute, audit.inference_ram)
+    judged = estimate_to_pieces(images, estimate, run.uri) | "ReadPieces" >> ReadPieces(run.uri)
     commit = CommitRun(run.uri, expected, run.about, config.partition_by_group, listed)
     return (judged, *carried) | "Commit" >> commit
 
@@ -172,8 +170,9 @@ def audit(config: AuditConfig, options: PipelineOptions) -> str:
     try:
         if config.workers and not with_keras and goes_in_shares(run, config.workers):
             estimate = EstimateRoutes(transform.settings, transform.weights, redistribute=False, batched=True)
-            commit = CommitRun(run.uri, run.images, run.about, config.partition_by_group)
-            counted = audit_in_shares(estimate, options, config.workers, run.input_files, commit)
+            images = run.images or 0
+            counted = estimate_in_shares(estimate, options, config.workers, run.input_files, images, run.uri)
+            commit_pieces(run.uri, images, run.about, run.input_files, config.partition_by_group)
         else:
             build_run = partial(build, config=config, run=run, audit=transform)
             counted = run_pipeline(build_run, options, "rows", run.images or 0, "image", with_keras)

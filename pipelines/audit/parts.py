@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
+from io import BytesIO
 from typing import Any
 from urllib.parse import quote, unquote
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.parquet as pq
 from apache_beam.pvalue import AsSingleton
 
 from pipelines import files
-from pipelines.audit.pieces import to_parquet
 from q1net_core.metrics import AuditSummary, FirstErrors
 
 ROWS_PER_PART = 100_000
@@ -71,11 +72,22 @@ def write_part(named: tuple[str, Iterable[pa.Table]], run_uri: str) -> Written:
     A part of a group's folder has no column ``group``: readers take it from the folder's name, and some refuse both.
     """
     name, tables = named
+    rows = pa.concat_tables(tables)
     # Names that are not text may look alike in print; a retry must write the same bytes even so.
-    rows = pa.concat_tables(tables).sort_by([(key, "ascending") for key in ("group", "uri", "processed_at")])
-    kept = rows.drop_columns("group") if "/" in name else rows
-    part = files.write_part(run_uri, name, to_parquet(kept, row_group_size=ROWS_PER_ROW_GROUP), len(rows))
+    order = pa.compute.sort_indices(rows, [(key, "ascending") for key in ("group", "uri", "processed_at")])
+    left_out = ["group"] if "/" in name else []
+    buffer, summary = BytesIO(), AuditSummary()
+    with pq.ParquetWriter(buffer, rows.drop_columns(left_out).schema, compression="zstd") as writer:
+        for at in range(0, len(rows), ROWS_PER_ROW_GROUP):
+            some = rows.take(order[at : at + ROWS_PER_ROW_GROUP])
+            writer.write_table(some.drop_columns(left_out))
+            summary += summarize(some)
+    return files.write_part(run_uri, name, buffer.getvalue(), len(rows)), summary
+
+
+def summarize(rows: pa.Table) -> AuditSummary:
+    """The statistics of some rows."""
     columns = {name: rows[name].to_pylist() for name in ("group", "status", "verdict", "quality", "uri", "error")}
     errors = FirstErrors.of(zip(columns["status"], columns["uri"], columns["error"], strict=True))
     told = (columns[name] for name in ("group", "status", "verdict", "quality"))
-    return part, AuditSummary.of(zip(*told, strict=True), errors)
+    return AuditSummary.of(zip(*told, strict=True), errors)

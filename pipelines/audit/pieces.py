@@ -27,16 +27,16 @@ ROWS_PER_PIECE = 1_000
 SECONDS_PER_PIECE = 30
 
 
-def to_parquet(table: pa.Table, **options: Any) -> bytes:
-    """A table as the bytes of a Parquet file, zstd."""
-    buffer = BytesIO()
-    pq.write_table(table, buffer, compression="zstd", **options)
-    return buffer.getvalue()
+def to_table(rows: list[Row]) -> pa.Table:
+    """Rows with what they carry, one at least, as a table."""
+    return pa.Table.from_pylist(rows, audit_schema([name for name in rows[0] if name not in COLUMNS]))
 
 
-def write_piece(run_uri: str, rows: list[Row]) -> str:
+def write_piece(run_uri: str, rows: pa.Table) -> str:
     """Write one piece of a run; returns its name, its sha256 and ``.parquet``."""
-    content = to_parquet(pa.Table.from_pylist(rows, audit_schema([name for name in rows[0] if name not in COLUMNS])))
+    buffer = BytesIO()
+    pq.write_table(rows, buffer, compression="zstd")
+    content = buffer.getvalue()
     name = f"{sha256(content).hexdigest()}.parquet"
     storage.write_bytes(storage.join(run_uri, FOLDER, name), content)
     return name
@@ -47,9 +47,14 @@ def as_listed(name: str) -> files.JSON:
     return {"name": f"{FOLDER}/{name}", "sha256": name.removesuffix(".parquet")}
 
 
+def name_pieces(run_uri: str) -> list[str]:
+    """The names of all pieces of a run."""
+    return [name for name in storage.list_names(storage.join(run_uri, FOLDER)) if name.endswith(".parquet")]
+
+
 def list_pieces(run_uri: str) -> list[files.JSON]:
     """All pieces of a run, as a commit would list them."""
-    return [as_listed(name) for name in storage.list_names(storage.join(run_uri, FOLDER)) if name.endswith(".parquet")]
+    return list(map(as_listed, name_pieces(run_uri)))
 
 
 def read_piece(name: str, run_uri: str) -> pa.Table:
@@ -86,7 +91,7 @@ class WritePieceFn(beam.DoFn):
 
     def flush(self) -> str:
         """Write what is gathered."""
-        name = write_piece(self.run_uri, self.rows)
+        name = write_piece(self.run_uri, to_table(self.rows))
         self.rows, self.since = [], time.monotonic()
         return name
 

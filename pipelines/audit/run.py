@@ -14,7 +14,7 @@ from apache_beam.pvalue import AsList, AsSingleton
 
 from pipelines import files
 from pipelines.audit.accounting import Difference, MatchInputs, describe_differences
-from pipelines.audit.parts import Written, buckets_of, group_in, name_parts, write_part
+from pipelines.audit.parts import buckets_of, group_in, name_parts, write_part
 from pipelines.audit.pieces import WritePieces, read_piece
 from pipelines.audit.table import AUDIT_SCHEMA, audit_schema
 from q1net_core import storage
@@ -30,7 +30,8 @@ def describe_inputs(count: int | None, input_files: Iterable[str]) -> files.JSON
 
 def commit_run(
     _: None,
-    written: list[Written],
+    parts: Sequence[files.Part],
+    summary: AuditSummary,
     run_uri: str,
     expected: int,
     about: files.JSON,
@@ -45,21 +46,20 @@ def commit_run(
     Raises:
         RuntimeError: rows are missing, doubled or of no input; nothing is committed.
     """
-    rows = sum(part.rows for part, _ in written)
+    rows = sum(part.rows for part in parts)
     if rows != expected or differences:
-        told = describe_differences(differences, input_files, [part for part, _ in written], run_uri)
+        told = describe_differences(differences, input_files, parts, run_uri)
         raise RuntimeError(
             f"run {run_uri} has {rows} rows for {expected} inputs{told}; it is not committed, start it "
             "again with --resume"
         )
-    summary = AuditSummary.merge_all(summary for _, summary in written)
     files.write_json(storage.join(run_uri, "summary.json"), summary.to_json())
     totals = {"rows": rows, "ok": summary.total.statuses.get(Status.OK.value, 0), "carried": carried}
     if input_files:
         about = about | {"inputs": describe_inputs(expected, input_files)}
     about = about | {"totals": totals, "committed_at": datetime.now(UTC).isoformat()}
     about["failed"] = find_failure(totals["ok"], rows, about.get("arguments", {}).get("max_failure_ratio"))
-    files.commit(storage.join(run_uri, "_run.json"), about, (part for part, _ in written))
+    files.commit(storage.join(run_uri, "_run.json"), about, parts)
     return run_uri
 
 
@@ -101,25 +101,27 @@ class CommitRun(beam.PTransform):
             count = AsSingleton(
                 carried[0] | "Rows" >> beam.Map(len) | "Sum" >> beam.CombineGlobally(sum).without_defaults(), 0
             )
-        parts = (
+        written = (
             (judged, *carried)
             | "AllRows" >> beam.Flatten()
             | "NameParts" >> beam.FlatMap(name_parts, buckets, self.by_group)
             | "GroupByPart" >> beam.GroupByKey()
             | "WritePart" >> beam.Map(write_part, self.run_uri)
         )
+        parts = written | "Parts" >> beam.Map(itemgetter(0))
+        summaries = written | "Summaries" >> beam.Map(itemgetter(1))
+        summary = summaries | "Summary" >> beam.CombineGlobally(AuditSummary.merge_all)
         matched: tuple[Any, ...] = ()
         if self.input_files is not None:
-            differences = (
-                parts
-                | "Parts" >> beam.Map(itemgetter(0))
-                | "MatchInputs" >> MatchInputs(self.input_files, self.run_uri, buckets)
-            )
+            differences = parts | "MatchInputs" >> MatchInputs(self.input_files, self.run_uri, buckets)
             matched = AsList(differences), AsList(self.input_files)
         return (
             judged.pipeline
             | "Once" >> beam.Create([None])
-            | "Commit" >> beam.Map(commit_run, AsList(parts), self.run_uri, expected, self.about, count, *matched)
+            | "Commit"
+            >> beam.Map(
+                commit_run, AsList(parts), AsSingleton(summary), self.run_uri, expected, self.about, count, *matched
+            )
         )
 
 

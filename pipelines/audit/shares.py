@@ -1,20 +1,17 @@
-"""An audit on this machine alone: processes take turns at the inputs and keep rows in pieces, then one commits them.
+"""An audit on this machine alone: processes take turns at the inputs and keep rows in pieces of the run.
 
 A share is one pipeline in one process. It takes inputs as it goes, so that nothing of an image is left once its row is
 written.
 """
 
 import sys
-from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.audit.pieces import WritePieces, list_pieces
-from pipelines.audit.run import CommitRun, ReadPieces
-from pipelines.audit.table import to_row
+from pipelines.audit.transform import estimate_to_pieces
 from pipelines.inputs import take_turns
 from pipelines.runtime import counters
 from pipelines.runtime.local import make_runner, run_job
@@ -38,9 +35,7 @@ def build_share(root: beam.Pipeline, estimate: EstimateRoutes, input_files: list
     batches = (
         root | "Once" >> beam.Create([None], reshuffle=False) | "Take" >> beam.FlatMap(take_share, input_files, size)
     )
-    routes = batches | "EstimateImages" >> estimate
-    rows = tuple(route | f"ToRow {number}" >> beam.Map(to_row) for number, route in enumerate(routes))
-    rows | "WritePieces" >> WritePieces(run_uri)
+    estimate_to_pieces(batches, estimate, run_uri)
 
 
 def run_share(
@@ -56,44 +51,35 @@ def run_share(
     try:
         return run_job(build, local, make_runner(local))
     except Exception as error:
+        # Whatever it is: an error of a class that cannot be pickled would reach the waiting process as another one.
         raise RuntimeError(str(error)) from error
 
 
-def audit_in_shares(
+def estimate_in_shares(
     estimate: EstimateRoutes,
     options: PipelineOptions,
     processes: int,
     input_files: list[str],
-    commit: CommitRun,
+    images: int,
+    run_uri: str,
 ) -> dict[str, Any]:
-    """Estimate all images in so many processes, one of them this one if it is the only one, and commit the run.
+    """Estimate all images in so many processes, this one if it is the only one; their rows become pieces of the run.
 
     Returns:
         what all of them have counted.
 
     Raises:
-        RuntimeError: a process failed or was killed, or rows are missing; nothing is committed.
+        RuntimeError: a process failed or was killed.
     """
     print(f"engine: FnApiRunner in {processes} process{'es' if processes > 1 else ''} of this machine", file=sys.stderr)
     alone = options.get_all_options(drop_default=True) | {"direct_num_workers": 1, "direct_running_mode": "in_memory"}
-    size = min(READS_AHEAD, max(1, commit.expected // (TURNS * processes)))
-    arguments = alone, estimate, input_files, size, commit.run_uri
-    with show_progress("rows", commit.expected, "image"):
+    size = min(READS_AHEAD, max(1, images // (TURNS * processes)))
+    arguments = alone, estimate, input_files, size, run_uri
+    with show_progress("rows", images, "image"):
         if processes == 1:
             begin_turns()
             counted = run_share(*arguments)
         else:
             counted = reduce(counters.add_totals, run_processes(run_share, arguments, processes, "rows"))
-    local = PipelineOptions.from_dictionary(alone)
-    names = [piece["name"].rpartition("/")[2] for piece in list_pieces(commit.run_uri)]
-    build = partial(build_commit, names=names, input_files=input_files, commit=commit)
-    run_job(build, local, make_runner(local))
     print(f"counted: {counters.render_totals(counted)}", file=sys.stderr)
     return counted
-
-
-def build_commit(root: beam.Pipeline, names: list[str], input_files: list[str], commit: CommitRun) -> None:
-    """The pipeline that makes a run of its pieces, by name; its rows must be those of the inputs."""
-    listed = root | "InputFiles" >> beam.Create(input_files, reshuffle=False)
-    pieces = root | "Pieces" >> beam.Create(names, reshuffle=False)
-    pieces | "Read" >> ReadPieces(commit.run_uri) | "Commit" >> replace(commit, input_files=listed)

@@ -1,13 +1,14 @@
-"""The rows of `q1net audit` as one PTransform, for pipelines of other people."""
+"""The rows of `q1net audit`: as one PTransform, for pipelines of other people, and as pieces of a run."""
 
 from functools import cached_property
 from typing import Any
 
 import apache_beam as beam
 
+from pipelines.audit.pieces import WritePieces
 from pipelines.audit.table import Row, to_row
 from pipelines.runtime.dataflow import inference_hints
-from pipelines.transforms import EstimateImages
+from pipelines.transforms import EstimateImages, EstimateRoutes
 from q1net_core.network.weights import WeightsFile
 from q1net_core.records import ListedImage
 from q1net_core.settings import EstimatorSettings, PinnedWeights
@@ -54,3 +55,10 @@ class AuditImages(beam.PTransform):
         """One output, in no order."""
         estimate = EstimateImages(self.settings, self.weights, self.accelerator, self.redistribute, self.inference_ram)
         return images | "EstimateImages" >> estimate | "ToRow" >> beam.Map(to_row)
+
+
+def estimate_to_pieces(images: beam.PCollection[Any], estimate: EstimateRoutes, run_uri: str) -> beam.PCollection[str]:
+    """Images, as ``estimate`` takes them -> names of the pieces of a run that hold their rows, one for each image."""
+    routes = images | "EstimateImages" >> estimate
+    rows = tuple(route | f"ToRow {number}" >> beam.Map(to_row) for number, route in enumerate(routes))
+    return rows | "WritePieces" >> WritePieces(run_uri)

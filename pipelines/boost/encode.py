@@ -3,11 +3,12 @@
 import argparse
 import sys
 
+from pipelines.boost.flags import add_model
 from pipelines.runtime.quiet import start_quietly
 from q1net_core import storage
 from q1net_core.arrays import UInt8Array
 from q1net_core.boost.bases import BASES
-from q1net_core.boost.model import BoostModel, packaged_models, read_boost_model
+from q1net_core.boost.model import BoostModel, read_boost_model
 from q1net_core.boost.picture import Boosted, boost
 from q1net_core.errors import ConfigError, ImageError, WeightsError
 from q1net_core.images.decode import Limits, decode
@@ -18,14 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="q1net boost encode", description="Encode a picture.", allow_abbrev=False)
     parser.add_argument("image", metavar="IMAGE", help="a picture in any format that q1net audit reads")
     parser.add_argument("--output", required=True, metavar="FILE", help="the boosted file")
-    packaged = packaged_models()
-    parser.add_argument(
-        "--model",
-        default=packaged[0] if packaged else None,
-        required=not packaged,
-        metavar="NAME",
-        help=f"an .npz file, or the packaged model of {' or '.join(packaged) or 'no codec'} (%(default)s)",
-    )
+    add_model(parser)
     rate = parser.add_mutually_exclusive_group(required=True)
     rate.add_argument("--bpp", type=float, metavar="BITS", help="bits per pixel that the whole file must not exceed")
     rate.add_argument("--level", type=int, metavar="LEVEL", help="setting of the base codec")

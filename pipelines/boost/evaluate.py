@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import files
+from pipelines.boost.flags import add_model
 from pipelines.boost.measure import Row, measure_picture, read_pinned_model
 from pipelines.boost.references import REFERENCES, import_imagecodecs
 from pipelines.boost.results import SCHEMA, draw, render, sort_rows, summarise
@@ -27,7 +28,7 @@ from pipelines.runtime.versions import find_versions
 from q1net_core import storage
 from q1net_core.boost.bases import BASES
 from q1net_core.boost.indices import import_constriction
-from q1net_core.boost.model import packaged_models, read_boost_model
+from q1net_core.boost.model import read_boost_model
 from q1net_core.codecs import video
 from q1net_core.errors import ConfigError, ImageError, WeightsError
 from q1net_core.images.decode import Limits, decode
@@ -53,16 +54,9 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="All other flags go to Apache Beam.",
         allow_abbrev=False,
     )
-    packaged = packaged_models()
     parser.add_argument("--images", required=True, metavar="URI", help="folder, file or glob of lossless images")
     parser.add_argument("--output", required=True, metavar="URI", help="folder that gets rows, summary and diagram")
-    parser.add_argument(
-        "--model",
-        default=packaged[0] if packaged else None,
-        required=not packaged,
-        metavar="NAME",
-        help=f"an .npz file, or the packaged model of {' or '.join(packaged) or 'no codec'} (%(default)s)",
-    )
+    add_model(parser)
     parser.add_argument("--levels", type=parse_levels, metavar="LEVELS", help="levels of the base codec (its curve)")
     parser.add_argument(
         "--references",

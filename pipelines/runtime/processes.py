@@ -18,7 +18,7 @@ from typing import Any
 
 from pipelines.runtime import counters
 from pipelines.runtime.allocator import keep_freed_memory
-from pipelines.runtime.quiet import silence_clients
+from pipelines.runtime.quiet import VERBOSE, silence_clients
 
 # No turn has this number: after it nothing is left.
 NO_TURN = 1 << 62
@@ -60,7 +60,7 @@ def run_processes(work: Callable[..., Any], arguments: tuple[Any, ...], processe
     context = get_context("forkserver")
     context.set_forkserver_preload(["pipelines.runtime.forked", work.__module__])
     turns, counted = context.Value("q", 0), context.Value("q", 0)
-    pool = ProcessPoolExecutor(processes, context, start_worker, (turns, counted, counter, "--verbose" in sys.argv))
+    pool = ProcessPoolExecutor(processes, context, start_worker, (turns, counted, counter, VERBOSE in sys.argv))
     with pool, counters.counted_elsewhere(counter, counted):
         try:
             others = set(active_children())

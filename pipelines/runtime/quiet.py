@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+# For every command: show what libraries log, and tracebacks.
+VERBOSE = "--verbose"
+
 
 @contextmanager
 def hold_back_stderr() -> Iterator[None]:

@@ -25,6 +25,7 @@ from pipelines.evaluation.studies import STUDIES
 from pipelines.evaluation.studies.conditions import CONDITIONS
 from pipelines.runtime.counters import COUNTERS, DISTRIBUTIONS
 from pipelines.runtime.options import beam_parser
+from pipelines.runtime.quiet import VERBOSE
 from pipelines.shards import command as shards
 from pipelines.shards.parquet import SHARD_SCHEMA
 from q1net_core.codecs.table import CODECS
@@ -173,7 +174,7 @@ def test_codecs_are_documented_with_their_levels() -> None:
 def test_no_flag_is_documented_that_does_not_exist() -> None:
     services = {"--service_port", "--job_port", "--yaml_pipeline_file", "--jinja_variables"}
     services |= {"--source_format", "--parquet_enable_list_inference", "--use_legacy_sql", "--replace"}  # of bq
-    known = set().union(*map(flags_of, PARSERS.values())) | flags_of(beam_parser()) | services | {"--help", cli.VERBOSE}
+    known = set().union(*map(flags_of, PARSERS.values())) | flags_of(beam_parser()) | services | {"--help", VERBOSE}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z_-]+", ALL)) <= known
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from pipelines.audit import parts as module
 from pipelines.audit.accounting import DOUBLED, FOREIGN, MISSING, find_differences, put_in_buckets
+from pipelines.audit.commit import commit_pieces
+from pipelines.audit.pieces import write_piece
 from pipelines.audit.run import CommitRun, open_run, read_run
 from pipelines.audit.table import AUDIT_SCHEMA, Row, to_row
 from pipelines.inputs import write_inputs
@@ -24,8 +26,11 @@ ROWS = [to_row(finish(image)) for image in IMAGES]
 OTHERS = [to_row(finish(ListedImage(f"s3://b/other{number}.jpg"))) for number in range(5)]
 
 
-def commit(rows: list[Row], folder: Path, images: list[ListedImage] = IMAGES, by_group: bool = False) -> str:
-    """Commit rows for inputs as the audit does; returns the run's uri."""
+Commit = Callable[..., str]
+
+
+def commit_by_beam(rows: list[Row], folder: Path, images: list[ListedImage] = IMAGES, by_group: bool = False) -> str:
+    """Commit rows for inputs as an audit on a cluster does; returns the run's uri."""
     uri = f"{folder}/run_id=1"
     uris, count = write_inputs(images, uri)
     tables = [pa.Table.from_pylist(some, AUDIT_SCHEMA) for some in (rows[:7], rows[7:])]
@@ -33,6 +38,22 @@ def commit(rows: list[Row], folder: Path, images: list[ListedImage] = IMAGES, by
         files = pipeline | "Files" >> beam.Create(uris)
         _ = pipeline | "Rows" >> beam.Create(tables) | CommitRun(uri, count, {"run_id": "1"}, by_group, files)
     return uri
+
+
+def commit_here(rows: list[Row], folder: Path, images: list[ListedImage] = IMAGES, by_group: bool = False) -> str:
+    """Commit rows for inputs as an audit on this machine does; returns the run's uri."""
+    uri = f"{folder}/run_id=1"
+    uris, count = write_inputs(images, uri)
+    for some in (rows[:7], rows[7:]):
+        if some:
+            write_piece(uri, pa.Table.from_pylist(some, AUDIT_SCHEMA))
+    return commit_pieces(uri, count, {"run_id": "1"}, uris, by_group)
+
+
+@pytest.fixture(params=[commit_by_beam, commit_here], ids=["by Beam", "here"])
+def commit(request: pytest.FixtureRequest) -> Commit:
+    chosen: Commit = request.param
+    return chosen
 
 
 @pytest.fixture(params=[1, 3], ids=["one part", "several parts"])
@@ -60,7 +81,7 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     ids=["missing", "doubled", "foreign", "all three", "many"],
 )
 def test_rows_that_are_not_those_of_the_inputs_are_named_and_not_committed(
-    change: Callable[[list[Row]], list[Row]], told: str, parts: None, tmp_path: Path
+    change: Callable[[list[Row]], list[Row]], told: str, commit: Commit, parts: None, tmp_path: Path
 ) -> None:
     with pytest.raises(RuntimeError, match=told):
         commit(change(ROWS), tmp_path)
@@ -68,13 +89,15 @@ def test_rows_that_are_not_those_of_the_inputs_are_named_and_not_committed(
 
 
 @pytest.mark.parametrize("by_group", [False, True])
-def test_one_row_for_each_input_is_committed_in_any_order(by_group: bool, parts: None, tmp_path: Path) -> None:
+def test_one_row_for_each_input_is_committed_in_any_order(
+    by_group: bool, commit: Commit, parts: None, tmp_path: Path
+) -> None:
     uri = commit(ROWS[::-1], tmp_path, by_group=by_group)
     assert sorted(row["uri"] for row in read_run(uri).to_pylist()) == [image.uri for image in IMAGES]
     assert open_run(uri)["totals"]["rows"] == len(IMAGES)
 
 
-def test_inputs_that_look_alike_in_print_have_a_row_each(tmp_path: Path) -> None:
+def test_inputs_that_look_alike_in_print_have_a_row_each(commit: Commit, tmp_path: Path) -> None:
     images = [ListedImage("/p/caf\udce9.jpg"), ListedImage(r"/p/caf\xe9.jpg")]
     rows = [to_row(finish(image)) for image in images]
     assert read_run(commit(rows, tmp_path / "whole", images)).num_rows == 2

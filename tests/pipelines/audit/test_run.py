@@ -18,6 +18,7 @@ from pipelines.audit.run import commit_run, read_run
 from pipelines.audit.table import AUDIT_SCHEMA, Row, to_row
 from q1net_core.errors import ImageError
 from q1net_core.estimator import finish
+from q1net_core.metrics import AuditSummary
 from q1net_core.records import Estimate, ListedImage, Status
 
 MODIFIED = datetime(2020, 9, 13, 12, 26, 40, 250_001, UTC)
@@ -47,7 +48,9 @@ def write_run(
     uri = str(folder / "run_id=1")
     named = name_parts(to_table(rows), parts, by_group)
     written = [write_part((name, [table]), uri) for name, table in reversed(list(named))]
-    return commit_run(None, written, uri, len(rows) if expected is None else expected, {"run_id": "1"})
+    summary = AuditSummary.merge_all(summary for _, summary in written)
+    wanted = len(rows) if expected is None else expected
+    return commit_run(None, [part for part, _ in written], summary, uri, wanted, {"run_id": "1"})
 
 
 def test_the_same_rows_in_any_order_are_the_same_file(tmp_path: Path) -> None:
