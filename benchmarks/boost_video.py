@@ -19,6 +19,7 @@ from q1net_core.boost.container import noise_byte
 from q1net_core.boost.indices import encode_indices, rate_class
 from q1net_core.boost.measures import Curve, psnr
 from q1net_core.boost.model import BoostModel, read_boost_model
+from q1net_core.boost.patterns import price_of_a_bit, usual_gain
 from q1net_core.boost.picture import add_patterns, find_patterns, restore
 from q1net_core.codecs.video import exact_colours, import_av, to_pixels
 from training.boost.pairs import read_photographs
@@ -73,7 +74,8 @@ def boost_frame(
     if filtered <= plain:
         restored, filtered = decoded.astype(np.float32), plain
     results = {"codec": (plain, 0), "filter": (filtered, HEADER), "patterns": (filtered, HEADER)}
-    indices = find_patterns(original, restored, size, noise, model)
+    bpp = 8 * size / (SIDE * SIDE)
+    indices = find_patterns(original, restored, size, noise, model, price_of_a_bit(bpp, usual_gain(bpp)))
     if indices is not None:
         shown = round_pixels(add_patterns(restored, indices, noise, model))
         coded = encode_indices(indices, model.tables, rate_class(size, SIDE, SIDE))

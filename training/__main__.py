@@ -120,8 +120,11 @@ def train_one(config: TrainConfig, data: Data, options: argparse.Namespace) -> s
     """Train; returns where that has led, in a line."""
     result = train(config, data, options.output, options.time_limit)
     state = "finished" if result.finished else "time limit reached, call again to go on"
+    state += f": step {result.steps} of {config.steps}"
+    if result.best_rule is None:
+        return f"{state} is kept; no weights yet, the first validation is after step {config.validation_every}"
     return (
-        f"{state}: step {result.steps} of {config.steps}; best weights have validation MAE {result.best_mae:.3f} "
+        f"{state}; best weights have validation MAE {result.best_mae:.3f} "
         f"with the fusion {result.best_rule.fusion!r} above {result.best_rule.threshold:g}: "
         f"{options.output / config.variant}.keras"
     )

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -25,6 +24,7 @@ from training.config import TrainConfig
 from training.data.photographs import Data, prefetch
 from training.losses import make_loss, make_metrics
 from training.optimizers import make_optimizer
+from training.progress import Progress, TimeLimit
 from training.validation import (
     CHECKPOINT,
     HISTORY,
@@ -45,12 +45,15 @@ BATCH_NORM_BATCHES = 40
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """Where a training stands: ``finished`` is False when the time limit came first; resume by calling again."""
+    """Where a training stands: ``finished`` is False when the time limit came first; resume by calling again.
+
+    ``best_rule`` is None, and there are no weights, until the first validation.
+    """
 
     steps: int
     finished: bool
     best_mae: float
-    best_rule: FusionRule
+    best_rule: FusionRule | None
 
 
 def remove_kernel_means(model: keras.Model) -> None:
@@ -106,25 +109,6 @@ def new_model(config: TrainConfig) -> keras.Model:
         metrics=make_metrics(variant.loss, variant.largest),
     )
     return model
-
-
-class TimeLimit(keras.callbacks.Callback):
-    """Ends the training after the epoch in which ``seconds`` have passed, leaving time for none beyond it."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.deadline = time.monotonic() + seconds
-        self.slowest = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Start the epoch's clock."""
-        self.begun = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Stop when another epoch would not fit."""
-        self.slowest = max(self.slowest, time.monotonic() - self.begun)
-        if time.monotonic() + self.slowest > self.deadline:
-            self.model.stop_training = True
 
 
 def calibrate_weights(weights: str, data: Data, alterations: Sequence[str] = ()) -> None:
@@ -211,10 +195,10 @@ def start_or_resume(config: TrainConfig, folder: Path) -> keras.Model:
     return model
 
 
-def fit(
-    model: keras.Model, config: TrainConfig, data: Data, folder: Path, card: Card, time_limit: float | None
-) -> None:
-    """Train from the model's step to the end, to the limit, or until nothing becomes better."""
+def make_callbacks(
+    config: TrainConfig, data: Data, folder: Path, card: Card, limit: TimeLimit
+) -> list[keras.callbacks.Callback]:
+    """What happens while the training runs: validation, curves, lines of progress, its end in time."""
     altered = {name: data.altered(name, config.validation_patches) for name, _ in config.alterations}
     clean = data.patch_sets(config.validation_levels, config.validation_patches)
     first = islice(data.batches(config, 0), 0 if config.ema_momentum is None else BATCH_NORM_BATCHES)
@@ -222,18 +206,31 @@ def fit(
     callbacks: list[keras.callbacks.Callback] = [Validate(config, folder, card, clean, altered, batches)]
     if find_spec("tensorboard") and find_spec("tensorflow"):
         callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
-    if time_limit is not None:
-        callbacks.append(TimeLimit(time_limit))
+    # On a terminal, Keras draws a bar.
+    return [*callbacks, limit] if os.isatty(1) else [*callbacks, Progress(config), limit]
+
+
+def fit(model: keras.Model, config: TrainConfig, data: Data, callbacks: list[keras.callbacks.Callback]) -> None:
+    """Train from the model's step to the last one, or to the end of the epoch that a time limit ended it in.
+
+    Callbacks may end it before. The model is of no more use then, for Keras leaves it with averages for weights.
+    """
     step = int(model.optimizer.iterations)
+    epoch, rest = step // config.validation_every, -step % config.validation_every
     model.fit(
         prefetch(data.batches(config, step)),
-        initial_epoch=step // config.validation_every,
-        epochs=config.steps // config.validation_every,
-        steps_per_epoch=config.validation_every,
+        initial_epoch=epoch,
+        epochs=epoch + 1 if rest else config.steps // config.validation_every,
+        steps_per_epoch=rest or config.validation_every,
         callbacks=callbacks,
         shuffle=False,
         verbose="auto" if os.isatty(1) else 2,
     )
+
+
+def is_finished(model: keras.Model, config: TrainConfig, folder: Path) -> bool:
+    """Whether all steps are done, or nothing has become better for long."""
+    return int(model.optimizer.iterations) >= config.steps or stops_early(read_history(folder), config.patience)
 
 
 def train(config: TrainConfig, data: Data, folder: Path, time_limit: float | None = None) -> TrainResult:
@@ -244,22 +241,27 @@ def train(config: TrainConfig, data: Data, folder: Path, time_limit: float | Non
         data: where patches and validation images come from.
         folder: gets checkpoint.keras, origin.json, history.jsonl, history.png, tensorboard/, the best weights and
             their card.
-        time_limit: seconds; None trains all steps.
+        time_limit: seconds, which the last step or validation may exceed; None trains all steps.
 
     Raises:
         ConfigError: no images, an impossible configuration, or a folder of another configuration or other pictures.
     """
+    limit = TimeLimit(time_limit)
     folder.mkdir(parents=True, exist_ok=True)
     model = start_or_resume(config, folder)
     card = describe_origin(config, data, folder)
-    if int(model.optimizer.iterations) < config.steps and not stops_early(read_history(folder), config.patience):
-        fit(model, config, data, folder, card, time_limit)
-    rows = read_history(folder)
+    if not is_finished(model, config, folder):
+        callbacks = make_callbacks(config, data, folder, card, limit)
+        while not (is_finished(model, config, folder) or limit.reached):
+            fit(model, config, data, callbacks)
+            model = keras.saving.load_model(folder / CHECKPOINT)
+    steps, finished = int(model.optimizer.iterations), is_finished(model, config, folder)
+    if not read_history(folder):
+        return TrainResult(steps, finished, math.inf, None)
     weights = str(folder / f"{config.variant}.keras")
-    finished = rows[-1]["step"] >= config.steps or stops_early(rows, config.patience)
     if finished and not read_card(weights).calibration:
         calibrate_weights(weights, data, [name for name, _ in config.alterations])
     card = read_card(weights)
     best = card.rules[0]
     mae = card.fusions[best.fusion]["val_mae"]
-    return TrainResult(rows[-1]["step"], finished, math.inf if mae is None else mae, best)
+    return TrainResult(steps, finished, math.inf if mae is None else mae, best)

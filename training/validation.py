@@ -82,6 +82,8 @@ def copy_weights(model: keras.Model) -> list[np.ndarray]:
 class Validate(keras.callbacks.Callback):
     """After each epoch: error of the fused estimates on the validation images; checkpoint; keep the best weights.
 
+    After an epoch that was stopped before its last step there is a checkpoint alone: the rest of it comes first.
+
     Args:
         config: of the training.
         folder: gets history, plot, checkpoint and the best weights.
@@ -119,6 +121,9 @@ class Validate(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Validate, record, keep the best, checkpoint; stop if nothing became better for long."""
         step = int(self.model.optimizer.iterations)
+        if step % self.config.validation_every:
+            save_atomically(self.model, self.folder / CHECKPOINT)
+            return
         rows = read_history(self.folder)
         with averaged(self.model, self.batches):
             rules, figures = self.validate()

@@ -10,7 +10,7 @@ from q1net_core.boost.indices import SCALE, Flags, Tables
 
 BLOCK = 8
 CELL = BLOCK * BLOCK
-# A bit's worth at 0.15 bits per pixel in dB per doubling of the rate, and how it grows with the rate.
+# What a codec gains by doubling its rate: dB at 0.15 bits per pixel, how many more at twice that rate, and limits.
 GAIN, GROWTH, GAINS = 2.1, 0.75, (1.5, 4.5)
 
 
@@ -33,13 +33,17 @@ def grid_of(height: int, width: int) -> tuple[int, int]:
     return -(-height // BLOCK), -(-width // BLOCK)
 
 
-def price_of_a_bit(bpp: float) -> float:
+def usual_gain(bpp: float) -> float:
+    """How many dB JPEG 2000 usually gains by doubling a rate in bits per pixel."""
+    return float(np.clip(GAIN + GROWTH * np.log2(bpp / 0.15), *GAINS))
+
+
+def price_of_a_bit(bpp: float, gain: float) -> float:
     """How much squared error, in units of the codec's MSE, a bit must save: as much as it would in the codec itself.
 
-    With ``g`` dB for each doubling of the rate R, an error of 1 in each of three channels falls by
-    3 g ln 10 / (10 ln 2 R) with each further bit.
+    With ``gain`` dB for each doubling of the rate R, an error of 1 in each of three channels falls by
+    3 gain ln 10 / (10 ln 2 R) with each further bit.
     """
-    gain = np.clip(GAIN + GROWTH * np.log2(bpp / 0.15), *GAINS)
     return float(3 * gain * np.log(10) / (10 * np.log(2) * bpp))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from q1net_core.network.predictor import Predictor, load_model
 from q1net_core.network.weights import Card, read_card, read_weights, write_weights
 from q1net_core.records import FusionRule
 from training import __main__ as command
-from training import validation
+from training import progress, validation
 from training.calibration import ChosenRule
 from training.config import PRESETS, TrainConfig, preset
 from training.data.images import image_data
@@ -125,19 +126,37 @@ def test_resumed_run_equals_an_uninterrupted_one(
 ) -> None:
     folder, expected = uninterrupted
     first = run(SMOKE, images, tmp_path, time_limit=0)
-    assert (first.steps, first.finished) == (3, False)
+    # Within an epoch, before anything was validated.
+    assert first == TrainResult(1, finished=False, best_mae=float("inf"), best_rule=None)
+    assert not read_history(tmp_path)
     resumed = run(SMOKE, images, tmp_path, time_limit=600)
     assert (resumed.steps, resumed.finished) == (expected.steps, expected.finished)
     # The same but for what the order of adding may change, which some processors do not keep from run to run.
     for row, other in zip(read_history(tmp_path), read_history(folder), strict=True):
         assert row.keys() == other.keys()
-        assert {name: row[name] for name in ("step", "loss", "val_patch_mae")} == pytest.approx(
-            {name: other[name] for name in ("step", "loss", "val_patch_mae")}, rel=1e-2
-        )
+        # The loss is that of the steps of one call.
+        names = ("step", "val_patch_mae") if row["step"] == 3 else ("step", "val_patch_mae", "loss")
+        assert {name: row[name] for name in names} == pytest.approx({name: other[name] for name in names}, rel=1e-2)
     models = [keras.saving.load_model(path / "checkpoint.keras") for path in (folder, tmp_path)]
     states = [model.get_weights() + [np.array(v) for v in model.optimizer.variables] for model in models]
     for one, other in zip(*states, strict=True):
         assert np.linalg.norm(one - other) <= 1e-2 * np.linalg.norm(one) + 1e-6
+
+
+def test_a_training_whose_time_is_over_says_what_is_kept(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(os, "isatty", lambda _: False)
+    where = ["--images", f"{images}/train", "--validation-images", f"{images}/valid", "--output", f"{tmp_path}/out"]
+    assert command.run([*where, "--preset", "smoke", "--time-limit", "0"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^step 1 of 12: [\d.]+ patches/s, about \d+:\d\d:\d\d left$", told, re.MULTILINE)
+    assert told.endswith(
+        "time limit reached, call again to go on: step 1 of 12 is kept; no weights yet, the first validation is after "
+        "step 4\n"
+    )
+    assert int(keras.saving.load_model(tmp_path / "out" / "checkpoint.keras").optimizer.iterations) == 1
 
 
 def test_finished_run_does_nothing_more(uninterrupted: tuple[Path, TrainResult], images: Path) -> None:

@@ -16,7 +16,7 @@ from q1net_core.boost.container import noise_byte, noise_level
 from q1net_core.boost.features import LUMA
 from q1net_core.boost.indices import rate_class
 from q1net_core.boost.model import BoostModel, write_boost_model
-from q1net_core.boost.patterns import price_of_a_bit, to_blocks
+from q1net_core.boost.patterns import price_of_a_bit, to_blocks, usual_gain
 from q1net_core.boost.picture import restore
 from q1net_core.errors import ConfigError
 from training.boost.codebook import CodebookRecipe, Residual, train_codebook, train_tables
@@ -93,7 +93,8 @@ def find_residual(pair: Pair, model: BoostModel) -> Residual:
     height, width = pair.original.shape[:2]
     noise, size = noise_byte(psnr_of(pair.noise)), round(pair.bpp * height * width / 8)
     left = (pair.original - restore(pair.decoded, size, noise, model)) @ LUMA / np.float32(noise_level(noise)[1])
-    return Residual(to_blocks(left.astype(np.float32)), price_of_a_bit(pair.bpp), rate_class(size, height, width))
+    price = price_of_a_bit(pair.bpp, usual_gain(pair.bpp))
+    return Residual(to_blocks(left.astype(np.float32)), price, rate_class(size, height, width))
 
 
 def describe(recipe: BoostRecipe, photographs: int) -> dict[str, Any]:

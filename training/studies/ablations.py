@@ -115,6 +115,11 @@ def run_ablation(
     parameters = VARIANTS[config.variant].architecture.parameters
     training = folder / f"{config.variant}-lambda-{config.confidence_weight:g}"
     result = train(config, data, training, time_limit)
+    if result.best_rule is None:
+        raise ConfigError(
+            f"--time-limit ended {training} at step {result.steps}, before its first validation after step "
+            f"{config.validation_every}: no weights to evaluate; the same command goes on with it"
+        )
     model = keras.saving.load_model(training / f"{config.variant}.keras", compile=False)
     validation = data.inference_sets(CALIBRATION_LEVELS)
     row = {

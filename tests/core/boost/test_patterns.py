@@ -13,6 +13,7 @@ from q1net_core.boost.patterns import (
     render,
     to_blocks,
     to_plane,
+    usual_gain,
 )
 
 
@@ -65,5 +66,7 @@ def test_the_price_of_a_bit_is_the_slope_of_the_codec() -> None:
     # 2.1 dB a doubling at 0.15 bpp: from R to R + dR the error 3 * 10^(-0.21 log2 R) falls by price * dR.
     small = 1e-6
     errors = [3 * 10 ** (-0.21 * np.log2((0.15 + step) / 0.15)) for step in (0, small)]
-    assert price_of_a_bit(0.15) == pytest.approx((errors[0] - errors[1]) / small, rel=1e-3)
-    assert price_of_a_bit(0.1) > price_of_a_bit(0.2) > price_of_a_bit(1.0)
+    assert price_of_a_bit(0.15, 2.1) == pytest.approx((errors[0] - errors[1]) / small, rel=1e-3)
+    assert usual_gain(0.15) == 2.1
+    usual = [price_of_a_bit(bpp, usual_gain(bpp)) for bpp in (0.1, 0.2, 1.0)]
+    assert usual == sorted(usual, reverse=True)

@@ -10,11 +10,13 @@ import pytest
 from boosted import draw_picture, make_model
 from mutants import damage
 
+from q1net_core.boost import picture
 from q1net_core.boost.bases import BASES
 from q1net_core.boost.container import CHECKSUM, BoostFile, parse_file
 from q1net_core.boost.indices import decode_indices, encode_indices, measure_bits, rate_class
+from q1net_core.boost.measures import psnr
 from q1net_core.boost.model import BoostModel
-from q1net_core.boost.patterns import grid_of
+from q1net_core.boost.patterns import grid_of, usual_gain
 from q1net_core.boost.picture import Boosted, boost, show
 from q1net_core.errors import ConfigError, ImageError, WeightsError
 from q1net_core.images.decode import Limits
@@ -32,8 +34,14 @@ def indices_of(file: BoostFile, model: BoostModel) -> np.ndarray:
     return decode_indices(file.indices, model.tables, octave, *grid_of(file.height, file.width))
 
 
-@pytest.fixture(scope="module")
-def boosted() -> Boosted:
+@pytest.fixture
+def bits_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that patterns pay in small pictures, whose codec gains much by a few bytes."""
+    monkeypatch.setattr(picture, "measure_gain", lambda *arguments: 0.01)
+
+
+@pytest.fixture
+def boosted(bits_are_cheap: None) -> Boosted:
     made = boost(PIXELS, LEVEL, MODEL)
     assert made.indices is not None
     return made
@@ -41,7 +49,7 @@ def boosted() -> Boosted:
 
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("size", [(8, 8), (9, 40), (31, 24), (45, 70)])
-def test_the_decoder_gets_the_indices_of_the_encoder(base: str, size: tuple[int, int]) -> None:
+def test_the_decoder_gets_the_indices_of_the_encoder(base: str, size: tuple[int, int], bits_are_cheap: None) -> None:
     model, pixels = make_model(base), draw_picture(*size)
     made = boost(pixels, BASES[base].trained[0], model)
     assert show(made.file, model).shape == pixels.shape
@@ -91,6 +99,39 @@ def test_patterns_that_do_not_pay_cost_nothing() -> None:
     assert made.file == made.control
 
 
+def test_patterns_are_there_only_if_the_codec_gains_less_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = draw_picture(160, 240)
+    monkeypatch.setattr(picture, "measure_gain", lambda *arguments: 0.01)
+    cheap = boost(pixels, LEVEL, MODEL)
+    assert cheap.indices is not None
+    gained = psnr(pixels, show(cheap.file, MODEL)) - psnr(pixels, show(cheap.control, MODEL))
+    worth = gained / np.log2(len(cheap.file) / len(cheap.control))
+    assert worth > 0.01
+    monkeypatch.setattr(picture, "measure_gain", lambda *arguments: 1.01 * worth)
+    dear = boost(pixels, LEVEL, MODEL)
+    if dear.indices is not None:
+        gained = psnr(pixels, show(dear.file, MODEL)) - psnr(pixels, show(dear.control, MODEL))
+        assert gained > 1.01 * worth * np.log2(len(dear.file) / len(dear.control))
+        assert len(dear.file) < len(cheap.file)
+
+
+def test_a_codecs_gain_is_that_of_its_next_level_in_the_curve() -> None:
+    pixels, base = draw_picture(160, 240), BASES["jpeg"]
+    sizes, heights = [], []
+    for level in (8, 11):
+        stream = base.encode(pixels, level)
+        sizes.append(len(stream))
+        heights.append(psnr(pixels, base.decode_checked(stream, 160, 240)))
+    expected = (heights[1] - heights[0]) / np.log2(sizes[1] / sizes[0])
+    gain = picture.measure_gain(pixels, 8, sizes[0], heights[0], base)
+    assert gain == pytest.approx(np.clip(expected, picture.LEAST_GAIN, picture.MOST_GAIN))
+    # Beyond the curve's end it is the last level's, and a flat picture has the usual gain.
+    assert picture.LEAST_GAIN <= picture.measure_gain(pixels, 95, 4 * sizes[0], 45.0, base) <= picture.MOST_GAIN
+    flat = np.full((64, 64, 3), 128, np.uint8)
+    stream = base.encode(flat, 50)
+    assert picture.measure_gain(flat, 50, len(stream), 100.0, base) == usual_gain(8 * len(stream) / 64**2)
+
+
 def test_the_model_is_named_in_the_file(boosted: Boosted) -> None:
     other = make_model(seed=1)
     with pytest.raises(WeightsError) as caught:
@@ -119,7 +160,7 @@ def test_a_base_stream_of_another_size_is_corrupt(boosted: Boosted) -> None:
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_mutated_files_are_pictures_or_errors(base: str) -> None:
+def test_mutated_files_are_pictures_or_errors(base: str, bits_are_cheap: None) -> None:
     """Headers, base streams and indices damaged by seed, most with a checksum that fits."""
     model = make_model(base)
     files = tuple(boost(PIXELS, level, model).file for level in BASES[base].trained)

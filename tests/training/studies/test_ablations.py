@@ -114,3 +114,12 @@ def test_table_shows_missing_values_as_dashes() -> None:
     assert header == list(COLUMNS.values())
     assert row[:9] == ["regressor", "-", "-", "8", "no", "-", "-", "1.23", "-"]
     assert ablations.show(True) == "yes"
+
+
+def test_a_time_limit_before_the_first_validation_leaves_nothing_to_evaluate(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--images", str(images / "train"), "--validation-images", str(images / "valid")]
+    arguments += ["--test-images", str(images / "test"), "--output", str(tmp_path), "--preset", "smoke"]
+    assert command.run([*arguments, "--ablation", "no-bottleneck", "--time-limit", "0"]) == 2
+    assert "at step 1, before its first validation after step 4: no weights to evaluate" in capsys.readouterr().err
