@@ -1,6 +1,7 @@
 """How this process keeps memory: glibc's allocator is told once, before the work starts, to keep what images free."""
 
 import ctypes
+import os
 import platform
 
 # Parameters of mallopt(3), from malloc.h.
@@ -17,5 +18,7 @@ def keep_freed_memory() -> bool:
     """
     if platform.libc_ver()[0] != "glibc":
         return False
+    # Arrow's own allocator would keep as much again beside it. Arrow reads this once, when it is loaded.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     mallopt = ctypes.CDLL(None).mallopt
     return all(mallopt(parameter, value) == 1 for parameter, value in SETTINGS.items())

@@ -34,6 +34,16 @@ def test_freed_memory_is_kept() -> None:
     assert faults["kept"] < 10
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc")
+def test_a_command_lets_arrow_use_what_images_freed() -> None:
+    code = (
+        "from pipelines.cli import main; main(['runs', '/gone']); "
+        "import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["system"]
+
+
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipelines.runtime import allocator
 
