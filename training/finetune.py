@@ -30,6 +30,7 @@ from training.config import PRESETS, TrainConfig, preset
 from training.data.images import image_data
 from training.data.photographs import Batch, Data, prefetch
 from training.trainer import calibrate_weights, describe_scale
+from training.validation import HISTORY
 from training.widths import Layer, fit_width
 
 # Averages reach back over about 500 steps.
@@ -199,11 +200,14 @@ def fine_tune(
         if steps % config.validation_every == 0:
             loss, error = sums / config.validation_every
             row = {"step": steps, "loss": loss, "quality_error": error, "seconds": time.monotonic() - begun}
-            with (output / "history.jsonl").open("a") as history:
+            with (output / HISTORY).open("a") as history:
                 history.write(json.dumps(row) + "\n")
+            speed = config.patches_until(steps) / row["seconds"]
+            print(f"step {steps}: patches are off by {error:.2f}, {speed:,.0f} patches/s", flush=True)
             sums[:] = 0
             save(model, average, stream, output)
-    save(model, average, stream, output)
+    if steps % config.validation_every or not steps:
+        save(model, average, stream, output)
     return steps
 
 
@@ -272,6 +276,8 @@ def train(options: argparse.Namespace) -> str:
     layers = start_layers(start, model, config.seed)
     data = image_data(options.images, options.validation_images, VARIANTS[config.variant])
     options.output.mkdir(parents=True, exist_ok=True)
+    # A fine-tuning begins anew each time.
+    (options.output / HISTORY).unlink(missing_ok=True)
     steps = fine_tune(model, layers, config, prefetch(data.batches(config, 0)), options.output, options.seconds)
     weights = str(options.output / f"{config.variant}.keras")
     write_weights(model, weights, make_card(config, start, steps, data))
