@@ -136,7 +136,7 @@ def of_video(codec: str, patch: int, scale: str = "crf", weights: str | None = N
 
 VARIANTS = {
     "q1net-k8": Variant(q1net(), weights="q1net-k8", published="Q1Net (baseline, k=8)"),
-    "q1net-k6": Variant(q1net(k=6)),
+    "q1net-k6": Variant(q1net(k=6), weights="q1net-k6"),
     "q1net-k12": Variant(q1net(k=12), weights="q1net-k12"),
     "q1net-no-bottleneck": Variant(q1net(bottlenecks=False)),
     "q1net-regressor": Variant(q1net(alpha=1), read_outputs=read_quality, loss="absolute error"),
