@@ -62,9 +62,9 @@ def add_patterns(picture: Float32Array, indices: IntArray, noise: int, model: Bo
 def boost(pixels: UInt8Array, level: int, model: BoostModel, limits: Limits = LIMITS) -> Boosted:
     """Pixels uint8 [H, W, 3] -> their files at a level of the model's base codec.
 
-    The filter is left out where it makes the picture worse. Patterns are left out where the same bytes gain as much in
-    the base codec, whose curve of this picture is measured: so the file is never worse than the base stream, nor than
-    the control, by more than its header.
+    The filter is left out where it makes the picture worse: so a file is never worse than the base stream by more than
+    its header. Patterns are left out where the same bytes gain as much in the base codec, by its curve of this picture
+    up to the next level that is measured.
 
     Raises:
         ImageError: ``too_small`` or ``too_large``.
