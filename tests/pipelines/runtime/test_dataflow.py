@@ -117,7 +117,7 @@ def test_without_the_reshuffle_decoding_would_be_fused_with_inference() -> None:
 
 def fused_stages(graph: Pipeline) -> list[list[str]]:
     """The names of the steps of each stage, fused as eagerly as Beam's own optimizer does."""
-    phases = [translations.expand_gbk, translations.expand_sdf, translations.greedily_fuse]
+    phases = [translations.lift_combiners, translations.expand_gbk, translations.expand_sdf, translations.greedily_fuse]
     known = frozenset({"beam:transform:group_by_key:v1", "beam:transform:impulse:v1", "beam:transform:flatten:v1"})
     _, stages = translations.create_and_optimize_stages(graph, phases, known_runner_urns=known)
     return [[transform.unique_name for transform in stage.transforms] for stage in stages]
