@@ -1,7 +1,8 @@
 """CPU time of an audit beside Pillow's decoding of the same files, in one run: `make bench`.
 
-Each way runs in a process of its own. Its start-up, up to the first row, is told apart from the time of an image,
-from the first row to the last. Compare the ratios: absolute times drift with the machine.
+Each way runs in a process of its own, and right before it Pillow in another: the ratio is to that. Its start-up, up to
+the first row, is told apart from the time of an image: of Pillow and the plain loop the median, of an audit, whose rows
+come in batches, the mean from the first row to the last. Compare the ratios: absolute times drift with the machine.
 """
 
 import argparse
@@ -13,7 +14,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from PIL import Image
 
@@ -32,7 +35,8 @@ CORPORA = {
     "12 MP PNG": ((4000, 3000), "png", 6),
 }
 LEVELS = (50, 65, 80, 90, 95)
-REPEATS = 10
+# How often each file is looked at; an audit's processes have to be worth their start.
+REPEATS = {"pillow": 3, "plain": 3, "audit": 10}
 FLAGS = {
     "default": [],
     "--cascade": ["--cascade"],
@@ -97,8 +101,7 @@ def run_audit(files: list[str], flags: list[str], workers: int) -> None:
 
 def measure(way: str, name: str, workers: int, folder: str) -> None:
     """In a process of its own: run one way and print what it took as JSON."""
-    # Processes have to be worth their start: an audit gets each file several times.
-    files = sorted(str(path) for path in Path(folder).iterdir()) * (REPEATS if way == "audit" else 1)
+    files = sorted(str(path) for path in Path(folder).iterdir()) * REPEATS[way]
     seen: list[tuple[int, float, float]] = []
     processes: dict[int, Process] = {}
 
@@ -132,17 +135,27 @@ def measure(way: str, name: str, workers: int, folder: str) -> None:
         watcher.join()
     (first, cpu, wall), (last, cpu_end, wall_end) = seen[0], next(point for point in seen if point[0] == len(files))
     images = last - first
-    result = {"ms": 1000 * (cpu_end - cpu) / images, "rate": images / (wall_end - wall), "start": cpu}
+    spent = (
+        (cpu_end - cpu) / images if way == "audit" else median(after[1] - before[1] for before, after in pairwise(seen))
+    )
+    result = {"ms": 1000 * spent, "rate": images / (wall_end - wall), "start": cpu}
     peaks = peak_kibibytes() + sum(process.peak for process in processes.values())
     print(json.dumps(result | {"megabytes": peaks / 1024}))
 
 
-def tell(way: str, name: str, workers: int, folder: str, label: str, pillow: float | None) -> dict[str, float]:
-    """Measure one way and print its line."""
+def start(way: str, name: str, workers: int, folder: str) -> dict[str, float]:
+    """Measure one way in a new process."""
     command = [sys.executable, __file__, "--way", way, f"--name={name}", "--workers", str(workers), "--corpus", folder]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, text=True)
     spent: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    ratio = spent["ms"] / (pillow or spent["ms"])
+    return spent
+
+
+def tell(way: str, name: str, workers: int, folder: str, label: str) -> dict[str, float]:
+    """Measure one way, and Pillow right before it; print its line."""
+    pillow = start("pillow", "default", 1, folder)["ms"]
+    spent = start(way, name, workers, folder)
+    ratio = spent["ms"] / pillow
     print(
         f"{label:<42}{spent['ms']:>9.1f}{ratio:>8.2f}{spent['rate']:>10.1f}{spent['start']:>9.1f}{spent['megabytes']:>9.0f}",
         flush=True,
@@ -160,12 +173,12 @@ def main(photographs: list[Path], corpora: list[str]) -> None:
         print("\n{:<42}{:>9}{:>8}{:>10}{:>9}{:>9}".format(f"{corpus}, {count} files", *header))
         with tempfile.TemporaryDirectory() as folder:
             make_corpus(Path(folder), photographs, size, kind, count)
-            pillow = tell("pillow", "default", 1, folder, "Pillow's open and load", None)["ms"]
+            tell("pillow", "default", 1, folder, "Pillow's open and load, twice")
             for name in FLAGS:
-                plain = tell("plain", name, 1, folder, f"plain loop, {name}", pillow)
+                plain = tell("plain", name, 1, folder, f"plain loop, {name}")
                 if corpus == "2 MP JPEG":
-                    tell("audit", name, 1, folder, f"audit, 1 worker, {name}", pillow)
-                    tell("audit", name, cores, folder, f"audit, {cores} workers, {name}", pillow)
+                    tell("audit", name, 1, folder, f"audit, 1 worker, {name}")
+                    tell("audit", name, cores, folder, f"audit, {cores} workers, {name}")
                 if name == "--estimators lattice":
                     lattice = plain["ms"]
         images = ASSUMED_GFLOPS / GFLOP
