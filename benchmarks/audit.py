@@ -26,6 +26,8 @@ sys.path.insert(0, str(TESTS / "support"))
 from memory import peak_kibibytes  # noqa: E402
 from processes import Process, cpu_seconds, watched  # noqa: E402
 
+from pipelines.runtime.threads import keep_to_one_thread  # noqa: E402
+
 BUNDLED = TESTS / "photographs"
 # Name -> width and height, format, number of files.
 CORPORA = {
@@ -101,6 +103,8 @@ def run_audit(files: list[str], flags: list[str], workers: int) -> None:
 
 def measure(way: str, name: str, workers: int, folder: str) -> None:
     """In a process of its own: run one way and print what it took as JSON."""
+    # As the command does, before anything imports numpy.
+    keep_to_one_thread()
     files = sorted(str(path) for path in Path(folder).iterdir()) * REPEATS[way]
     seen: list[tuple[int, float, float]] = []
     processes: dict[int, Process] = {}
@@ -173,7 +177,7 @@ def main(photographs: list[Path], corpora: list[str]) -> None:
         print("\n{:<42}{:>9}{:>8}{:>10}{:>9}{:>9}".format(f"{corpus}, {count} files", *header))
         with tempfile.TemporaryDirectory() as folder:
             make_corpus(Path(folder), photographs, size, kind, count)
-            tell("pillow", "default", 1, folder, "Pillow's open and load, twice")
+            tell("pillow", "default", 1, folder, "Pillow's open and load")
             for name in FLAGS:
                 plain = tell("plain", name, 1, folder, f"plain loop, {name}")
                 if corpus == "2 MP JPEG":

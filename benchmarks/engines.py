@@ -101,7 +101,9 @@ def run(command: list[str], images: int, log: Path) -> Job:
         command = [sys.executable, *command]
         process = subprocess.Popen(command, stdout=output, stderr=output, env=worker_environment(), cwd=ROOT)
         status = process.wait()
-    wall, cpu = time.perf_counter() - begin, cpu_seconds() - before
+    wall = time.perf_counter() - begin
+    # Services were there before; what our processes are forked from outlives the audit, whose child it was.
+    cpu = max(cpu_seconds() - before, sum(process.cpu for process in processes.values()))
     if status:
         sys.exit(f"{command} ended with status {status}: {log.read_text(errors='replace')[-3000:]}")
     working = {pid: seen for pid, seen in processes.items() if WORKER.match(seen.command)}

@@ -12,6 +12,7 @@ from pipelines.runtime.quiet import (
     silence_clients,
     start_quietly,
 )
+from pipelines.runtime.threads import keep_to_one_thread
 from q1net_core import __version__
 
 # Each value is a module with ``run(argv) -> exit status``; imported only when asked for, since Beam takes seconds.
@@ -46,6 +47,7 @@ USAGE = "\n".join(
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    keep_to_one_thread()
     keep_freed_memory()
     drop_beam_notices()
     arguments = sys.argv[1:] if argv is None else argv

@@ -19,6 +19,7 @@ from typing import Any
 from pipelines.runtime import counters
 from pipelines.runtime.allocator import keep_freed_memory
 from pipelines.runtime.quiet import VERBOSE, silence_clients
+from pipelines.runtime.threads import keep_to_one_thread
 
 # No turn has this number: after it nothing is left.
 NO_TURN = 1 << 62
@@ -55,8 +56,7 @@ def run_processes(work: Callable[..., Any], arguments: tuple[Any, ...], processe
     Raises:
         RuntimeError: a process was killed; the others are stopped.
     """
-    # Threads inside of numpy's products would be as many again as there are processes.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    keep_to_one_thread()
     context = get_context("forkserver")
     context.set_forkserver_preload(["pipelines.runtime.forked", work.__module__])
     turns, counted = context.Value("q", 0), context.Value("q", 0)
