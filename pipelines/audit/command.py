@@ -55,11 +55,17 @@ class Run:
     earlier: list[EarlierFile] = field(default_factory=list)
 
 
+def name_run(started: datetime) -> str:
+    """A run's id: names sort by their times, also within a second; the last two digits are random."""
+    share_of_second = started.microsecond * 0x10000 // 1_000_000
+    return f"{started:%Y%m%dT%H%M%SZ}-{share_of_second:04x}{secrets.token_hex(1)}"
+
+
 def start_run(config: AuditConfig, audit: AuditImages, on_engine: bool = False) -> Run:
     """Check the output, list the inputs or leave it to the engine, open the run's folder, find rows of earlier runs."""
     storage.ensure_writable(config.output)
     started = datetime.now(UTC)
-    run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    run_id = name_run(started)
     uri = storage.join(config.output, f"run_id={run_id}")
     input_files: list[str] = []
     count: int | None = None

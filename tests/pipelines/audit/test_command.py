@@ -6,6 +6,7 @@ import re
 import shutil
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from audits import (
 from odd_files import BROKEN_LINKS, MAX_BYTES, MAX_PIXELS, ODD_FILES
 from PIL import Image
 
-from pipelines.audit.command import start_run
+from pipelines.audit.command import name_run, start_run
 from pipelines.audit.config import AuditConfig
 from pipelines.audit.run import read_run
 from pipelines.audit.table import SCHEMA_VERSION
@@ -157,8 +158,16 @@ def test_runs_sort_by_the_time_they_started_and_stay_apart(small_folder: Path, t
     config = AuditConfig(str(tmp_path / "out"), (str(small_folder),))
     names = [start_run(config, audit_of(config)).uri.rpartition("run_id=")[2] for _ in range(3)]
     assert len(set(names)) == 3
-    assert names == sorted(names, key=lambda name: name[:16])
+    assert names == sorted(names)
     assert all(name[8] == "T" and name[15:17] == "Z-" for name in names)
+
+
+def test_names_of_runs_sort_within_a_second() -> None:
+    second = datetime(2026, 11, 22, 4, 59, 20, tzinfo=UTC)
+    times = [second + timedelta(microseconds=number) for number in (0, 16, 999, 50_000, 500_000, 999_999, 1_000_000)]
+    names = [name_run(time) for time in times]
+    assert names == sorted(names)
+    assert all(re.fullmatch(r"20261122T04592[01]Z-[0-9a-f]{6}", name) for name in names)
 
 
 def test_weights_that_are_no_model_stop_the_command_although_their_card_agrees(
