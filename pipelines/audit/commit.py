@@ -33,4 +33,4 @@ def commit_pieces(
             parts.append(part)
             summary += of_part
     differences = list(match_inputs(input_files, parts, run_uri))
-    return commit_run(None, parts, summary, run_uri, expected, about, carried, differences, input_files)
+    return commit_run(run_uri, parts, summary, expected, about, carried, differences, input_files)

@@ -29,10 +29,9 @@ def describe_inputs(count: int | None, input_files: Iterable[str]) -> files.JSON
 
 
 def commit_run(
-    _: None,
+    run_uri: str,
     parts: Sequence[files.Part],
     summary: AuditSummary,
-    run_uri: str,
     expected: int,
     about: files.JSON,
     carried: int = 0,
@@ -117,11 +116,9 @@ class CommitRun(beam.PTransform):
             matched = AsList(differences), AsList(self.input_files)
         return (
             judged.pipeline
-            | "Once" >> beam.Create([None])
+            | "Once" >> beam.Create([self.run_uri])
             | "Commit"
-            >> beam.Map(
-                commit_run, AsList(parts), AsSingleton(summary), self.run_uri, expected, self.about, count, *matched
-            )
+            >> beam.Map(commit_run, AsList(parts), AsSingleton(summary), expected, self.about, count, *matched)
         )
 
 

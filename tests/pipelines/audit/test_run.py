@@ -50,7 +50,7 @@ def write_run(
     written = [write_part((name, [table]), uri) for name, table in reversed(list(named))]
     summary = AuditSummary.merge_all(summary for _, summary in written)
     wanted = len(rows) if expected is None else expected
-    return commit_run(None, [part for part, _ in written], summary, uri, wanted, {"run_id": "1"})
+    return commit_run(uri, [part for part, _ in written], summary, wanted, {"run_id": "1"})
 
 
 def test_the_same_rows_in_any_order_are_the_same_file(tmp_path: Path) -> None:
